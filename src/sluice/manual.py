@@ -1,0 +1,118 @@
+"""The JSON Schema and the manual of the settings, generated from `sluice.settings`.
+
+``python -m sluice.manual`` writes both; a test fails when they drift.
+"""
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from sluice.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
+MANUAL = ROOT / "config" / "README.md"
+
+INTRODUCTION = """\
+# Settings
+
+Generated from `src/sluice/settings.py` by `make schemas`; do not edit by hand.
+
+`config.yaml` holds only what differs from the defaults below. A dot means nesting:
+`ephys.check_probe` is
+
+```yaml
+ephys:
+  check_probe:
+```
+
+Unknown names, wrong types and values out of bounds are reported all at once before
+anything runs. A changed setting makes exactly the steps run again that use it. Cores,
+memory, run time, partitions and GPUs are not settings: they are in `profiles/`.
+
+## Tables
+
+`sluice scan RAW` writes both tables; any layout can be written by hand. Columns are
+separated by tabs.
+
+`sessions.tsv`, one row a session: `subject`, `date` (YYYY-MM-DD), `number` (three
+digits), and what else is known: `start_time` with its zone, `species`, `sex`, `age`,
+`date_of_birth`.
+
+`streams.tsv`, one row a raw recording: `session` (subject/date/number), `kind` (`probe`),
+`name` (e.g. `probe00`), `path`, `format` (`spikeglx`, `openephys` or `binary`),
+`stream_id` (Open Ephys), `serial` of the probe, and for a flat binary, whose file does not
+say, `sampling_rate_hz`, `n_channels`, `dtype`, `gain_uv` (µV per bit) and `geometry`: the
+path of a probeinterface file, or the contacts as `x,y` in µm separated by spaces
+(`x,y,shank` for several shanks).
+"""
+
+
+def schema():
+    """JSON Schema of the settings (draft 2020-12), as text."""
+    content = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Settings.model_json_schema(),
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def manual():
+    """Render the manual of the settings as Markdown."""
+    return INTRODUCTION + "".join(_section(Settings, "")) + "\n"
+
+
+def _section(model, prefix):
+    """Yield the heading and table of one section, then its subsections."""
+    subsections = {n: f.annotation for n, f in model.model_fields.items() if _is_model(f)}
+    plain = {n: f for n, f in model.model_fields.items() if n not in subsections}
+    yield f"\n## {f'`{prefix}`' if prefix else 'Top level'}\n\n{model.__doc__.strip()}\n"
+    if plain:
+        yield "\n| setting | default | allowed | meaning |\n|---|---|---|---|\n"
+        properties = model.model_json_schema()["properties"]
+        for name, field in plain.items():
+            default = json.dumps(properties[name].get("default"), ensure_ascii=False)
+            allowed = _allowed(properties[name], model.model_json_schema().get("$defs", {}))
+            description = " ".join((field.description or "").split()).replace("|", "\\|")
+            yield f"| `{name}` | `{default}` | {allowed} | {description} |\n"
+    for name, submodel in subsections.items():
+        yield from _section(submodel, f"{prefix}.{name}".lstrip("."))
+
+
+def _is_model(field):
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+
+
+def _allowed(schema, definitions):
+    """Allowed values of one setting, in words."""
+    if "anyOf" in schema:
+        return " or ".join(_allowed(s, definitions) for s in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(f"`{v}`" for v in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "$ref" in schema:
+        return _allowed(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
+    words = schema.get("type", "any").replace("null", "nothing")
+    bounds = [
+        f"{sign} {schema[key]:g}"
+        for key, sign in (
+            ("minimum", "≥"),
+            ("exclusiveMinimum", ">"),
+            ("maximum", "≤"),
+            ("exclusiveMaximum", "<"),
+        )
+        if key in schema
+    ]
+    return " ".join([words, ", ".join(bounds)]).strip()
+
+
+def main():
+    """Write schema and manual into the checkout."""
+    SCHEMA.write_text(schema(), encoding="utf-8")
+    MANUAL.write_text(manual(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
