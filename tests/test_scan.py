@@ -1,0 +1,250 @@
+"""Finding sessions and recordings in a folder of raw data."""
+
+import os
+import time
+from datetime import datetime
+
+import pytest
+from raw_recordings import np1_meta, write_openephys, write_probe, write_spikeglx
+
+from sluice.errors import InputError
+from sluice.io.check_stream import problem_of
+from sluice.scan import STREAM_COLUMNS, scan, write_tables
+from sluice.session import load_sessions, load_streams
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A folder of raw data with a space and letters beyond ASCII in its name."""
+    folder = tmp_path / "Rohdaten – été 1"
+    folder.mkdir()
+    return folder
+
+
+def ephys(raw, session="M1/2026-01-15/001"):
+    folder = raw / session / "raw_ephys_data"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def in_new_york(monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_session_with_probe_folders(raw, in_new_york):
+    for i in range(2):
+        changes = {"imDatPrb_sn": f"1800511000{i}", "device": f"imec{i}"}
+        write_probe(ephys(raw) / f"probe0{i}", n_channels=48, n_samples=3000, **changes)
+    (ephys(raw) / "_spikeglx_ephysData_g0_t0.nidq.bin").touch()
+    (ephys(raw) / "_spikeglx_ephysData_g0_t0.nidq.meta").touch()
+    sessions, streams = scan(raw)
+    assert sessions.to_dict("records") == [
+        {
+            "subject": "M1",
+            "date": "2026-01-15",
+            "number": "001",
+            "start_time": "2026-01-15T12:00:00-05:00",
+            "species": "",
+            "sex": "",
+            "age": "",
+            "date_of_birth": "",
+        }
+    ]
+    assert list(streams) == STREAM_COLUMNS
+    assert streams.name.tolist() == ["probe00", "probe01"]
+    first = streams.iloc[0]
+    assert first.session == "M1/2026-01-15/001"
+    assert (first.kind, first.format, first.stream_id) == ("probe", "spikeglx", "")
+    assert first.path == str(ephys(raw) / "probe00")
+    assert first.serial == "18005110000"
+    assert (first.probe_type, first.n_channels) == ("NP1.0", 48)
+    assert (first.sampling_rate_hz, first.duration_s) == (30000, 0.1)
+    assert first.size_bytes == 3000 * 49 * 2
+
+
+def test_daylight_saving_time_is_that_of_the_recordings_day(raw, in_new_york):
+    write_probe(ephys(raw) / "probe00", fileCreateTime="2026-07-01T09:30:00")
+    assert scan(raw)[0].start_time[0] == "2026-07-01T09:30:00-04:00"
+
+
+def test_start_is_the_earliest_and_not_that_of_catgt(raw):
+    write_probe(ephys(raw) / "probe00", fileCreateTime="2026-01-15T12:00:05")
+    changes = {
+        "fileCreateTime": "2026-03-01T08:00:00",
+        "fileCreateTime_original": "2026-01-15T12:00:03",
+    }
+    write_probe(ephys(raw) / "probe01", **changes)
+    start = datetime.fromisoformat(scan(raw)[0].start_time[0])
+    assert start == datetime(2026, 1, 15, 12, 0, 3).astimezone()
+
+
+def test_start_time_that_is_none(raw):
+    write_probe(ephys(raw) / "probe00", fileCreateTime="yesterday")
+    assert scan(raw)[0].start_time[0] == ""
+
+
+def test_tables_can_be_read_by_the_workflow(raw, tmp_path):
+    for subject, number in (("M1", "001"), ("M1", "2"), ("Käthe", "001")):
+        write_probe(ephys(raw, f"{subject}/2026-01-15/{number}") / "probe00")
+    paths = tmp_path / "sessions.tsv", tmp_path / "streams.tsv"
+    write_tables(raw, *paths)
+    sessions = load_sessions(paths[0])
+    # numbers have three digits in the table, whatever the folder is called
+    assert list(sessions.index) == [
+        "Käthe/2026-01-15/001",
+        "M1/2026-01-15/001",
+        "M1/2026-01-15/002",
+    ]
+    streams = load_streams(paths[1], list(sessions.index))
+    assert [s.n_channels for s in streams] == [32, 32, 32]
+    assert [problem_of(s) for s in streams] == ["", "", ""]
+
+
+def test_unreadable_recordings_are_listed(raw, tmp_path):
+    (ephys(raw) / "probe00").mkdir()
+    write_probe(ephys(raw) / "probe01")
+    (ephys(raw) / "probe01" / "run_g0_t0.imec0.ap.meta").unlink()
+    write_probe(ephys(raw) / "probe02", snsApLfSy="nonsense")
+    write_probe(ephys(raw) / "probe03")
+    _, streams = scan(raw)
+    assert streams.name.tolist() == ["probe00", "probe01", "probe02", "probe03"]
+    assert streams.n_channels.isna().tolist() == [True, True, True, False]
+    paths = tmp_path / "sessions.tsv", tmp_path / "streams.tsv"
+    write_tables(raw, *paths)
+    found = load_streams(paths[1], ["M1/2026-01-15/001"])
+    assert [bool(problem_of(s)) for s in found] == [True, True, True, False]
+
+
+def test_spikeglx_run_folders(raw):
+    for device in ("imec1", "imec0"):
+        write_probe(ephys(raw) / "run_g0" / f"run_g0_{device}", device=device)
+    (ephys(raw) / "run_g0" / "run_g0_t0.nidq.bin").touch()
+    _, streams = scan(raw)
+    assert streams.name.tolist() == ["probe00", "probe01"]
+    assert streams.path.tolist() == [
+        str(ephys(raw) / "run_g0" / f"run_g0_imec{i}") for i in range(2)
+    ]
+    assert streams.stream_id.tolist() == ["", ""]
+
+
+def test_gates_of_a_run_are_one_recording(raw):
+    for gate in (0, 1):
+        folder = ephys(raw) / f"run_g{gate}" / f"run_g{gate}_imec0"
+        write_probe(folder, n_samples=240, run=f"run_g{gate}_t0")
+    _, streams = scan(raw)
+    assert streams[["name", "path", "stream_id"]].to_numpy().tolist() == [
+        ["probe00", str(ephys(raw)), "imec0"]
+    ]
+    assert streams.duration_s[0] == 0.016  # 2 x 240 samples at 30 kHz
+
+
+@pytest.mark.parametrize("folder", [".", "run_g0"])
+def test_files_of_several_probes_in_one_folder(raw, folder):
+    for device in ("imec0", "imec1"):
+        write_probe(ephys(raw) / folder, device=device)
+    _, streams = scan(raw)
+    assert streams.name.tolist() == ["probe00", "probe01"]
+    assert streams.stream_id.tolist() == ["imec0", "imec1"]
+    assert streams.n_channels.tolist() == [32, 32]
+
+
+def test_phase_3a_has_no_number(raw):
+    write_spikeglx(ephys(raw), np1_meta(8, device="imec"), name="run_g0_t0.imec.ap")
+    _, streams = scan(raw)
+    assert streams.name.tolist() == ["probe00"]
+
+
+def test_openephys(raw):
+    write_openephys(ephys(raw) / "Record Node 101", probes="AB", n_samples=300)
+    _, streams = scan(raw)
+    assert streams.name.tolist() == ["probe00", "probe01"]
+    assert streams.stream_id.tolist() == [
+        f"Record Node 101#Neuropix-PXI-100.Probe{p}-AP" for p in "AB"
+    ]
+    assert streams.path.tolist() == [str(ephys(raw) / "Record Node 101" / "experiment1")] * 2
+    first = streams.iloc[0]
+    assert (first.format, first.serial) == ("openephys", "18005110001")
+    assert (first.probe_type, first.n_shanks, first.n_channels) == ("NP1.0", 1, 384)
+    assert (first.duration_s, first.size_bytes) == (0.01, 300 * 384 * 2)
+
+
+def test_openephys_recorded_twice_and_again(raw):
+    """A second Record Node has the same data; a second folder has other data."""
+    for node in (101, 102):
+        write_openephys(ephys(raw) / "2026-01-15_12-00-00" / f"Record Node {node}")
+    write_openephys(ephys(raw) / "2026-01-15_13-00-00" / "Record Node 101")
+    _, streams = scan(raw)
+    assert streams.name.tolist() == ["probe00", "probe00_2"]
+    assert ["12-00-00/Record Node 101" in streams.path[0], "13-00-00" in streams.path[1]] == [
+        True,
+        True,
+    ]
+
+
+def test_openephys_in_a_probe_folder(raw):
+    write_openephys(ephys(raw) / "probe07" / "Record Node 101")
+    (ephys(raw) / "probe08").mkdir()
+    (ephys(raw) / "probe08" / "structure.oebin").write_text("broken")
+    _, streams = scan(raw)
+    assert streams.name.tolist() == ["probe07", "probe08"]
+    assert streams.format.tolist() == ["openephys"] * 2
+    assert streams.n_channels.isna().tolist() == [False, True]
+
+
+def test_session_without_recordings_is_listed(raw):
+    ephys(raw)
+    (raw / "M2" / "2026-01-15" / "001" / "raw_video_data").mkdir(parents=True)
+    sessions, streams = scan(raw)
+    assert sessions.subject.tolist() == ["M1", "M2"]
+    assert list(streams) == STREAM_COLUMNS
+    assert streams.empty
+
+
+def test_no_folder_and_no_session(raw):
+    with pytest.raises(InputError, match="none: no such folder; expected a folder of raw data"):
+        scan(raw / "none")
+    write_probe(raw / "M1" / "today" / "001" / "raw_ephys_data" / "probe00")
+    with pytest.raises(InputError) as error:
+        scan(raw)
+    for part in (str(raw), "no session in it", "<subject>/<YYYY-MM-DD>/<number>/raw_ephys_data/"):
+        assert part in str(error.value)
+
+
+def test_tables_with_rows_are_not_overwritten(raw, tmp_path):
+    write_probe(ephys(raw) / "probe00")
+    sessions, streams = tmp_path / "sessions.tsv", tmp_path / "streams.tsv"
+    # tables as they come with the workflow
+    sessions.write_text("# a comment\nsubject\tdate\tnumber\n", encoding="utf-8")
+    streams.write_text("session\tkind\tname\tpath\tformat\n", encoding="utf-8")
+    write_tables(raw, sessions, streams)
+    text = sessions.read_text(encoding="utf-8")
+    sessions.write_text(text.replace("M1\t", "M1 by hand\t"), encoding="utf-8")
+    before = sessions.read_bytes(), streams.read_bytes()
+    with pytest.raises(InputError, match=r"sessions\.tsv and .*streams\.tsv: has rows already.*"):
+        write_tables(raw, sessions, streams)
+    assert (sessions.read_bytes(), streams.read_bytes()) == before
+    write_tables(raw, sessions, streams, overwrite=True)
+    assert sessions.read_text(encoding="utf-8") == text
+
+
+def test_same_folder_gives_same_tables(raw, tmp_path):
+    for number in ("003", "001", "002"):
+        write_probe(ephys(raw, f"M1/2026-01-15/{number}") / "probe00")
+    tables = []
+    for i in range(2):
+        paths = tmp_path / f"a{i}.tsv", tmp_path / f"b{i}.tsv"
+        write_tables(raw, *paths)
+        tables.append([path.read_bytes() for path in paths])
+    assert tables[0] == tables[1]
+
+
+def test_relative_folder_gives_absolute_paths(raw, monkeypatch):
+    write_probe(ephys(raw) / "probe00")
+    monkeypatch.chdir(raw.parent)
+    _, streams = scan(raw.name)
+    assert os.path.isabs(streams.path[0])  # noqa: PTH117
