@@ -1,0 +1,61 @@
+"""The front door: settings, tables, stages, targets."""
+
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# Scripts inherit this search path, under conda too.
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    results=config["results"],
+    work=config["results"] + "/work",
+    derived=config["results"] + "/derived",
+    logs=config["results"] + "/logs",
+    benchmarks=config["results"] + "/benchmarks",
+
+
+include: "workflow/rules/ephys.smk"
+include: "workflow/rules/lfp.smk"
+include: "workflow/rules/export.smk"
+
+
+localrules:
+    all,
+    ephys,
+    lfp,
+    describe_probes,
+
+
+rule all:
+    """Everything the settings ask for."""
+    default_target: True
+    input:
+        unit_collections,
+        lfp_files,
+        descriptions,
+
+
+rule ephys:
+    """Sorted, cleaned and measured units of every probe, in ALF files."""
+    input:
+        unit_collections,
+
+
+rule lfp:
+    """Local field potential of every probe, in ALF files."""
+    input:
+        lfp_files,

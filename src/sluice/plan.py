@@ -1,0 +1,103 @@
+"""What a run of the workflow has before it: sessions, streams, and what is left out."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sluice.errors import SettingsError
+from sluice.io.check_stream import problem_of, raw_files
+from sluice.session import Stream, load_sessions, load_streams
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sessions and streams of the tables, readable ones apart from those left out.
+
+    Attributes
+    ----------
+    sessions : list of str
+        Sessions to work on.
+    streams : list of Stream
+        Their streams that can be read.
+    left_out : list of (Stream, str)
+        Streams that cannot, each with the reason.
+    """
+
+    sessions: list[str]
+    streams: list[Stream]
+    left_out: list[tuple[Stream, str]]
+
+    @property
+    def notices(self):
+        """Lines to show before the first job starts."""
+        if not self.sessions:
+            return ["The table lists no session. `sluice scan RAW` fills it from raw data."]
+        return [f"left out: {s.session} {s.name}: {why}" for s, why in self.left_out]
+
+    @property
+    def probes(self):
+        """(session, probe) of every readable probe."""
+        return [(s.session, s.name) for s in self.streams if s.kind == "probe"]
+
+    def stream_row(self, session, name):
+        """One stream as a plain dict, which is how rules hand it to scripts."""
+        return asdict(self._stream(session, name))
+
+    def raw_files(self, session, name):
+        """Paths of the files a stream is read from."""
+        return [str(path) for path in raw_files(self._stream(session, name))]
+
+    def _stream(self, session, name):
+        return next(s for s in self.streams if (s.session, s.name) == (session, name))
+
+
+def load_plan(settings):
+    """Read the tables the settings name and look at every raw file's size and header.
+
+    Parameters
+    ----------
+    settings : dict
+        Validated settings.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    SettingsError
+        The tables are wrong, `only` names a session that is not in them, or the folder of
+        results cannot be written.
+    """
+    _check_writable(settings["results"])
+    sessions = list(load_sessions(settings["sessions"]).index)
+    streams = load_streams(settings["streams"], sessions)
+    only = settings["only"]
+    if unknown := [name for name in only if name not in sessions]:
+        raise SettingsError(
+            f"only: {', '.join(unknown)} is not in {settings['sessions']}; "
+            f"sessions are named subject/date/number, e.g. {', '.join(sessions[:3])}"
+        )
+    chosen = [s for s in sessions if not only or s in only]
+    readable, left_out = [], []
+    for stream in streams:
+        if stream.session in chosen:
+            problem = problem_of(stream)
+            if problem:
+                left_out.append((stream, problem))
+            else:
+                readable.append(stream)
+    return Plan(chosen, readable, left_out)
+
+
+def _check_writable(folder):
+    """Find out before the first job whether results can be written."""
+    nearest = Path(folder).absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        what = "is not a folder" if not nearest.is_dir() else "cannot be written by this user"
+        raise SettingsError(
+            f"results: {folder} cannot be used, {nearest} {what}; "
+            "change its permissions or set `results` to another folder"
+        )

@@ -1,0 +1,102 @@
+"""Settings, tables, and the functions that rules use to find their inputs and parameters."""
+
+from sluice.errors import UserError
+from sluice.fingerprint import fingerprint
+from sluice.plan import load_plan
+from sluice.settings import validate_settings
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+
+try:
+    config.update(validate_settings(config))
+    plan = load_plan(config)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+if workflow.is_main_process:
+    for notice in plan.notices:
+        logger.warning(notice)
+
+
+wildcard_constraints:
+    session=r"[\w.-]+/\d{4}-\d{2}-\d{2}/\d{3}",
+    probe=r"[\w.-]+",
+    sorter=r"\w+",
+
+
+def code(rule):
+    """Fingerprint of what a rule's script does."""
+    return fingerprint(Path(workflow.basedir) / "workflow" / "scripts" / f"{rule}.py")
+
+
+def stream(wildcards):
+    """Row of the table of streams for one probe."""
+    return plan.stream_row(wildcards.session, wildcards.probe)
+
+
+def probe_streams(wildcards):
+    """Rows of the table of streams for all probes of a session."""
+    return [plan.stream_row(s, p) for s, p in plan.probes if s == wildcards.session]
+
+
+def raw_files(wildcards):
+    """Raw files of one probe."""
+    return plan.raw_files(wildcards.session, wildcards.probe)
+
+
+def sorter_parameters(wildcards):
+    """Parameters the settings give to one sorter."""
+    return config["ephys"]["sort_spikes"]["sorters"][wildcards.sorter]
+
+
+def sorting_settings():
+    """Settings of `sort_spikes` that hold for every sorter: a second sorter changes none."""
+    settings = config["ephys"]["sort_spikes"]
+    return {name: value for name, value in settings.items() if name != "sorters"}
+
+
+def unit_collections(wildcards):
+    """ALF collections of units that the settings ask for, and the sorters compared."""
+    sorters = list(config["ephys"]["sort_spikes"]["sorters"])
+    last = [rules.export_alf.output.collection]
+    if len(sorters) > 1:
+        last.append(rules.compare_sorters.output.table)
+    return [
+        path
+        for session, probe in plan.probes
+        for path in expand(last, session=session, probe=probe, sorter=sorters)
+    ]
+
+
+def lfp_files(wildcards):
+    """LFP of every probe."""
+    return [
+        path
+        for session, probe in plan.probes
+        for path in expand(rules.extract_lfp.output.data, session=session, probe=probe)
+    ]
+
+
+def descriptions(wildcards):
+    """Description of the probes of every session that has any."""
+    sessions = sorted({session for session, _ in plan.probes})
+    return expand(rules.describe_probes.output.description, session=sessions)
+
+
+def memory(at_least, per_channel=0):
+    """Memory in MB from the channels of the probe, more with each try."""
+
+    def mem_mb(wildcards, attempt):
+        row = plan.stream_row(wildcards.session, wildcards.probe)
+        return round(max(at_least, per_channel * (row["n_channels"] or 384)) * attempt)
+
+    return mem_mb
+
+
+def minutes(at_least, per_gb=0):
+    """Run time in minutes from the size of the input, more with each try."""
+
+    def runtime(wildcards, input, attempt):
+        return round((at_least + per_gb * input.size_mb / 1000) * attempt)
+
+    return runtime
