@@ -1,0 +1,1 @@
+"""Extracellular electrophysiology: one module per rule over shared pieces."""
