@@ -22,10 +22,10 @@ include: "workflow/rules/common.smk"
 
 pathvars:
     results=config["results"],
-    work=config["results"] + "/work",
-    derived=config["results"] + "/derived",
-    logs=config["results"] + "/logs",
-    benchmarks=config["results"] + "/benchmarks",
+    work="<results>/work",
+    derived="<results>/derived",
+    logs="<results>/logs",
+    benchmarks="<results>/benchmarks",
 
 
 include: "workflow/rules/ephys.smk"

@@ -120,11 +120,15 @@ def _compare(options):
     from sluice.synth.compare import compare_session, format_comparison
 
     settings = _load_settings(options.configfile)
+    passed = True
     for session in load_plan(settings).sessions:
         for sorter in settings["ephys"]["sort_spikes"]["sorters"]:
             comparison = compare_session(options.raw, settings["results"], session, sorter)
+            passed &= comparison.summary["passed"]
             print(format_comparison(comparison))
-    print(f"results: {Path(settings['results']).resolve()}")
+    print(f"\nresults: {(Path(settings['results']) / 'derived').resolve()}")
+    if not passed:
+        raise UserError("the results are not what the truth asks for; see the lines above")
 
 
 if __name__ == "__main__":

@@ -70,8 +70,11 @@ class CheckProbeChecks(Section):
 class CheckProbe(Section):
     """Saturation, gaps, noise, bad channels, surface channel of a raw recording."""
 
-    snippet_s: Positive = Field(
-        1.0, description="Length of the snippets that spectra, RMS and labels come from (s)."
+    snippet_s: float = Field(
+        1.0,
+        ge=0.2,
+        le=10,
+        description="Length of the snippets that spectra, RMS and labels come from (s).",
     )
     snippet_every_s: Positive = Field(300.0, description="From one snippet to the next (s).")
     first_snippet_s: float = Field(40.0, ge=0, description="Start of the first snippet (s).")
