@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import SESSION, Lab, new_lab
+from lab import SESSION, Lab, new_lab
 from results import hashes
 
 from sluice.errors import SettingsError
@@ -85,8 +85,8 @@ def test_damaged_recording_is_left_out_before_anything_runs(two_sessions, damage
     folder, lab = two_sessions
     damage(folder)
     done = lab.snakemake("-n")
-    assert done.returncode == 0, done.stderr
-    notice = next(line for line in done.stderr.splitlines() if "left out" in line)
+    assert done.returncode == 0, done.stdout
+    notice = next(line for line in done.stdout.splitlines() if "left out" in line)
     assert f"{SESSION} probe00" in notice
     assert ".ap." in notice
     assert re.search(message, notice), notice
@@ -105,8 +105,8 @@ def test_dead_probe_fails_alone(two_sessions):
     samples.flush()
     done = lab.snakemake("--cores", 2)
     assert done.returncode != 0
-    assert f"{SESSION} probe00 check_probe: " in done.stderr
-    message = next(line for line in done.stderr.splitlines() if "check_probe: " in line)
+    assert f"{SESSION} probe00 check_probe: " in done.stdout
+    message = next(line for line in done.stdout.splitlines() if "check_probe: " in line)
     assert "dead" in message
     log = lab.results / "logs" / SESSION / "probe00/check_probe.log"
     assert "Traceback" not in log.read_text()
@@ -142,8 +142,8 @@ def test_results_that_cannot_be_written(lab, tmp_path):
     lab.configure(results=str(tmp_path / "file"))
     done = lab.snakemake("-n")
     assert done.returncode != 0
-    assert "results: " in done.stderr and "is not a folder" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "results: " in done.stdout and "is not a folder" in done.stdout
+    assert "Traceback" not in done.stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as somebody else")
@@ -179,7 +179,7 @@ def test_full_disk_in_a_real_step(finished_copy):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
     assert done.returncode != 0
-    assert "Make room or change `results`" in done.stderr
+    assert "Make room or change `results`" in done.stdout
     after = hashes(lab.results)
     assert {k: v for k, v in before.items() if "/preprocess_probe/" not in k} == {
         k: v for k, v in after.items() if "/preprocess_probe/" not in k
@@ -196,8 +196,8 @@ def test_failed_sorter_takes_out_its_branch_only(finished_copy):
     )
     done = lab.snakemake("--cores", 2)
     assert done.returncode != 0
-    assert "spykingcircus2 sort_spikes: " in done.stderr
-    assert "detektion" in done.stderr
+    assert "spykingcircus2 sort_spikes: " in done.stdout
+    assert "detektion" in done.stdout
     assert (lab.results / "logs" / SESSION / "probe00/spykingcircus2/sort_spikes.log").is_file()
     assert (lab.results / "derived" / SESSION / "alf/probe00/simple").is_dir()
     assert not (lab.results / "derived" / SESSION / "alf/probe00/spykingcircus2").exists()

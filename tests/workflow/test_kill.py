@@ -8,7 +8,7 @@ import time
 from datetime import datetime
 
 import pytest
-from conftest import SESSION
+from lab import SESSION
 from results import hashes
 
 STEPS = [

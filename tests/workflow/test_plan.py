@@ -17,8 +17,8 @@ STEPS = {
 
 def test_an_empty_clone_says_what_to_do(empty_clone):
     done = empty_clone.snakemake("-n")
-    assert done.returncode == 0, done.stderr
-    assert "lists no session. `sluice scan RAW` fills it" in done.stderr + done.stdout
+    assert done.returncode == 0, done.stdout
+    assert "lists no session. `sluice scan RAW` fills it" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ def test_an_empty_clone_says_what_to_do(empty_clone):
 )
 def test_looks_at_the_plan(lab, arguments):
     done = lab.snakemake(*arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout
 
 
 def test_rulegraph_names_every_step(lab):
     done = lab.snakemake("--rulegraph")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.lstrip().startswith("digraph")
+    assert done.returncode == 0, done.stdout
+    assert "digraph" in done.stdout
     for step in STEPS | {"extract_lfp"}:
         assert f'"{step}"' in done.stdout
 
@@ -72,18 +72,18 @@ def test_one_session_alone(lab, raw_of_two):
     assert "M001" not in done.stdout
     wrong = lab.snakemake("-n", "--config", "only=M003/2026-11-20/001")
     assert wrong.returncode != 0
-    assert "only: M003/2026-11-20/001 is not in config/sessions.tsv" in wrong.stderr
-    assert "Traceback" not in wrong.stderr
+    assert "only: M003/2026-11-20/001 is not in config/sessions.tsv" in wrong.stdout
+    assert "Traceback" not in wrong.stdout
 
 
 def test_wrong_settings_show_no_traceback(lab):
     lab.configure(ephys={"sort_spikess": {}}, resultz="x")
     done = lab.snakemake("-n")
     assert done.returncode != 0
-    assert "2 problem(s) in the settings" in done.stderr
-    assert "did you mean 'sort_spikes'?" in done.stderr
-    assert "did you mean 'results'?" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "2 problem(s) in the settings" in done.stdout
+    assert "did you mean 'sort_spikes'?" in done.stdout
+    assert "did you mean 'results'?" in done.stdout
+    assert "Traceback" not in done.stdout
 
 
 def test_every_rule_is_complete(lab):

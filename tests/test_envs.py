@@ -1,0 +1,55 @@
+"""The lock, the conda files and what is declared agree."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.fixture(scope="module")
+def lock():
+    lines = (ROOT / "envs/requirements.lock").read_text().split()
+    return dict((normal(line.split("==")[0]), line.split("==")[1]) for line in lines)
+
+
+def test_the_lock_is_exact_and_names_no_address():
+    for line in (ROOT / "envs/requirements.lock").read_text().splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line), line
+
+
+def test_everything_declared_is_locked(lock):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in project["dependencies"] + project["optional-dependencies"]["test"]:
+        assert normal(re.match(r"[A-Za-z0-9._-]+", requirement)[0]) in lock, requirement
+
+
+def test_conda_files_have_the_versions_of_the_lock(lock):
+    files = list((ROOT / "envs").glob("*.yaml"))
+    assert files
+    for path in files:
+        *_, pip = yaml.safe_load(path.read_text())["dependencies"]
+        for pin in pip["pip"]:
+            name, version = pin.split("==")
+            assert lock[normal(name)] == version, f"{path.name}: {pin}"
+
+
+def test_everything_that_is_imported_is_declared():
+    """A module of the package imports nothing that a fresh environment may lack."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {normal(re.match(r"[A-Za-z0-9._-]+", r)[0]) for r in project["dependencies"]}
+    modules = {"one": "one-api", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+    pattern = re.compile(r"^\s*(?:import|from) ([a-z_0-9]+)", re.M)
+    for path in (ROOT / "src").rglob("*.py"):
+        for module in set(pattern.findall(path.read_text())):
+            if module in sys.stdlib_module_names or module == "sluice":
+                continue
+            assert normal(modules.get(module, module)) in declared, f"{path}: {module}"
