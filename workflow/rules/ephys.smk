@@ -195,7 +195,7 @@ rule unit_metrics:
         "<benchmarks>/{session}/{probe}/{sorter}/unit_metrics.jsonl"
     conda:
         "../../envs/ephys.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=memory(at_least=4000),
         runtime=minutes(at_least=20),
@@ -228,7 +228,8 @@ rule compare_sorters:
         mem_mb=memory(at_least=4000),
         runtime=minutes(at_least=20),
     params:
-        sorters=lookup("ephys/sort_spikes/sorters", within=config),
+        sorters=list(config["ephys"]["sort_spikes"]["sorters"]),
+        settings=lookup("ephys/compare_sorters", within=config),
         code=code("compare_sorters"),
     script:
         "../scripts/compare_sorters.py"

@@ -8,4 +8,5 @@ with job(snakemake) as step:
         sortings=dict(zip(step.params.sorters, step.input.spikes, strict=True)),
         info=step.input.info,
         table=step.output.table,
+        settings=step.params.settings,
     )
