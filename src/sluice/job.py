@@ -78,6 +78,9 @@ def job(snakemake):
     state = Path(snakemake.log[0]).with_suffix(".state.json")
     started = datetime.now(UTC)
     signal.signal(signal.SIGTERM, _stop)
+    # Jobs run side by side: a thread that waits for another must not burn its core. Read
+    # when OpenMP is loaded, so it stands before the sorters import torch.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _output_to(snakemake.log[0]) as console:
         parts = {
             key: [_part(p, snakemake.rule) for p in _as_list(value)]

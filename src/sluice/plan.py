@@ -93,11 +93,16 @@ def load_plan(settings):
 def _check_writable(folder):
     """Find out before the first job whether results can be written."""
     nearest = Path(folder).absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        what = "is not a folder" if not nearest.is_dir() else "cannot be written by this user"
+    try:
+        while not nearest.exists():
+            nearest = nearest.parent
+        problem = "" if nearest.is_dir() else f"{nearest} is not a folder"
+        writable = os.access(nearest, os.W_OK | os.X_OK)
+    except PermissionError:  # a folder above it is closed to this user
+        problem, writable = "", False
+    if problem or not writable:
         raise SettingsError(
-            f"results: {folder} cannot be used, {nearest} {what}; "
+            f"results: {folder} cannot be used, "
+            f"{problem or f'{nearest} cannot be written by this user'}; "
             "change its permissions or set `results` to another folder"
         )

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 SESSION = "M001/2026-11-20/001"
 CLONED = ("Snakefile", "config", "envs", "profiles", "slurm", "src", "workflow")
 # A sorter that needs seconds, not minutes: these tests are about the workflow.
-SORTERS = {"simple": {}}
+SORTERS = {"spykingcircus2": {}}
 
 
 def clone(folder):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -23,21 +24,34 @@ STEPS = [
 ]
 
 
-def seconds(lab, step):
-    """How long a step took in a finished lab, by its record."""
-    records = lab.results / "derived" / SESSION / "_sluice_run.records.jsonl"
-    record = next(r for r in map(json.loads, records.read_text().splitlines()) if r["step"] == step)
-    start, end = (datetime.fromisoformat(record[key]) for key in ("start", "end"))
-    return (end - start).total_seconds()
+def records(lab):
+    path = lab.results / "derived" / SESSION / "_sluice_run.records.jsonl"
+    return {r["step"]: r for r in map(json.loads, path.read_text().splitlines())}
+
+
+def go_back_before(lab, step):
+    """Take the lab back to where the step and all that follow from it have not run."""
+    follow = {step}
+    for name, record in records(lab).items():  # in the order of running
+        made = {o["path"] for s in follow for o in records(lab)[s]["outputs"]}
+        if made & {i["path"] for i in record["inputs"]}:
+            follow.add(name)
+    for name in follow:
+        for output in records(lab)[name]["outputs"]:
+            path = lab.results / output["path"]
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_then_run_again(finished, finished_copy, step):
-    """The step is forced to run, killed half way with everything around it, and run again."""
+    """The step is killed half way with everything around it, and the run repeated."""
     lab = finished_copy
+    record = records(lab)[step]
+    start, end = (datetime.fromisoformat(record[key]) for key in ("start", "end"))
+    go_back_before(lab, step)
     process = subprocess.Popen(
-        lab.command("--cores", 2, "--forcerun", step),
+        lab.command("--cores", 2),
         cwd=lab.folder,
         start_new_session=True,
         stdout=subprocess.DEVNULL,
@@ -47,7 +61,7 @@ def test_killed_then_run_again(finished, finished_copy, step):
     while not (states := list((lab.results / "logs").rglob(f"{step}.state.json"))):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
-    time.sleep(seconds(finished, step) / 2)
+    time.sleep((end - start).total_seconds() / 3)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert states[0].exists(), "the step was over before it was killed"

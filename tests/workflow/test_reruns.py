@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+from lab import SORTERS
 from results import hashes
 
 AFTER_SORTING = {"clean_units", "unit_waveforms", "unit_metrics", "export_alf"}
-SORTER = {"sort_spikes": {"sorters": {"simple": {}}}}
+SORTER = {"sort_spikes": {"sorters": SORTERS}}
 
 
 def test_everything_is_there(finished):
@@ -23,7 +24,7 @@ def test_everything_is_there(finished):
     }
     assert not list(finished.results.rglob(".part-*"))
     assert not list(finished.results.rglob("*.state.json"))
-    collection = finished.results / "derived/M001/2026-11-20/001/alf/probe00/simple"
+    collection = finished.results / "derived/M001/2026-11-20/001/alf/probe00/spykingcircus2"
     assert (collection / "spikes.times.npy").is_file()
     for rule in steps:
         assert list((finished.results / "logs").rglob(f"{rule}.log")), rule
@@ -59,10 +60,10 @@ def test_a_changed_setting_reruns_the_steps_that_use_it(finished_copy):
         *AFTER_SORTING,
     }
     # a second sorter is added: the first is not sorted again
-    lab.configure(ephys={"sort_spikes": {"sorters": {"simple": {}, "spykingcircus2": {}}}})
+    lab.configure(ephys={"sort_spikes": {"sorters": {**SORTERS, "simple": {}}}})
     plan = lab.snakemake("-n").stdout
-    assert "sorter=spykingcircus2" in plan
-    assert "sorter=simple" not in plan
+    assert "sorter=simple" in plan
+    assert "sorter=spykingcircus2" not in plan
     assert "compare_sorters" in plan
 
 
