@@ -45,7 +45,7 @@ lint: install
 	@PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
 
 test: lint
-	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n $(CORES) --dist loadgroup
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n $(CORES)
 
 schemas: install
 	@$(BIN)/python -m sluice.manual

@@ -29,14 +29,15 @@ rule step:
     script: "step.py"
 """
 SCRIPT = """
-import os, subprocess, sys, time
+import logging, os, subprocess, sys, time
 from pathlib import Path
 from sluice.errors import UserError
 from sluice.job import job
 from sluice.qc import check, save_checks
 
 with job(snakemake) as step:
-    print("from python")
+    print("from python", flush=True)
+    logging.getLogger("sluice.ephys.step").info("from the log")
     subprocess.run(["echo", "from a child"])
     Path(step.output.first).write_text(Path(step.input.raw).read_text() * 2)
     Path(step.output.folder).mkdir()
@@ -83,7 +84,7 @@ def test_outputs_record_and_log(workflow):
     run = workflow.run()
     assert run.returncode == 0, run.stderr
     assert workflow.left_behind() == ["checks.json", "first.txt", "folder", "inside.txt"]
-    assert workflow.log.read_text() == "from python\nfrom a child\n"
+    assert workflow.log.read_text() == "from python\nfrom the log\nfrom a child\n"
     assert not workflow.state.exists()
     (record,) = map(json.loads, workflow.records.read_text().splitlines())
     assert record["job"] == f"{SESSION} step"

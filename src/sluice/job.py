@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import shutil
 import signal
@@ -242,6 +243,8 @@ def _output_to(log):
         kept = os.dup(1), os.dup(2)
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+        logging.basicConfig(format="%(message)s", stream=sys.stderr)
+        logging.getLogger("sluice").setLevel(logging.INFO)
         try:
             yield kept[1]
         finally:

@@ -286,3 +286,11 @@ def test_no_glibc_no_tuning(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert sorters.keep_freed_memory() is False
+
+
+def test_kilosort_subtracts_the_median_where_nobody_did():
+    """With `method: none` the traces still have what the channels share."""
+    common = {"device": "cpu", "correct_drift": True, "n_threads": 1}
+    assert sorters.sorter_parameters("kilosort4", {}, **common)["do_CAR"] is False
+    after_none = sorters.sorter_parameters("kilosort4", {}, median_subtracted=False, **common)
+    assert after_none["do_CAR"] is True

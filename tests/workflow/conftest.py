@@ -1,19 +1,11 @@
 """Labs in every state: empty, with a session, with everything done."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 from lab import Lab, clone, new_lab
 
 from sluice.synth.session import make_session
-
-
-def pytest_collection_modifyitems(items):
-    """Let one worker run all of these, since they share the finished lab."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("workflow"))
 
 
 @pytest.fixture(scope="session")

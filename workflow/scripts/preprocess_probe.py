@@ -16,5 +16,6 @@ with job(snakemake) as step:
         checks=step.output.checks,
         settings=step.params.settings,
         n_threads=step.threads,
+        name=step.name,
     )
     shutil.copy(Path(step.output.traces) / "traces.json", step.output.info)

@@ -117,7 +117,14 @@ def preprocess_probe_file(
             n_clipped = _write_other(recording, table, folder, scale, settings, n_threads)
         np.save(folder / "median_groups.npy", groups)
         save_traces_info(
-            TracesInfo(recording.get_sampling_frequency(), n_samples, n_channels, gain_uv), folder
+            TracesInfo(
+                recording.get_sampling_frequency(),
+                n_samples,
+                n_channels,
+                gain_uv,
+                median_subtracted=settings["method"] != "none",
+            ),
+            folder,
         )
         if settings["motion"] != "sorter":
             motion, n_more = _correct_motion(folder, settings, n_threads)

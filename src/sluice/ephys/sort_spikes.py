@@ -9,7 +9,7 @@ import pandas as pd
 from sluice import qc
 from sluice.ephys.measure_spikes import usable_channels
 from sluice.ephys.sorters import require_cuda, run_sorter, sorter_parameters, use_cores
-from sluice.ephys.traces import open_traces
+from sluice.ephys.traces import load_traces_info, open_traces
 from sluice.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -154,6 +154,7 @@ def sort_shanks(traces, sorter, parameters, folder, *, whiten, motion, device, n
         As `as_tables` gives them, of all shanks, spikes by sample and unit.
     """
     recording, channels = open_recording(traces)
+    info = load_traces_info(Path(traces) / "traces.json")
     n_samples, rate_hz = recording.get_num_samples(), recording.sampling_frequency
     whitens = sorter == "kilosort4" and whiten == "workflow"
     if sorter == "kilosort4" and not whitens:
@@ -173,7 +174,12 @@ def sort_shanks(traces, sorter, parameters, folder, *, whiten, motion, device, n
         correct_drift = motion == "sorter" and len(chosen) >= settings["min_channels_for_drift"]
         logger.info("shank %d: %d channels, drift correction %s", shank, len(chosen), correct_drift)
         merged = sorter_parameters(
-            sorter, parameters, device=device, correct_drift=correct_drift, n_threads=n_threads
+            sorter,
+            parameters,
+            device=device,
+            correct_drift=correct_drift,
+            n_threads=n_threads,
+            median_subtracted=info.median_subtracted,
         )
         gain_uv = recording.get_channel_gains()[0]
         sorting = run_sorter(

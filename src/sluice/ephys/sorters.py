@@ -82,12 +82,14 @@ def find_sorter(sorter):
     )
 
 
-def sorter_parameters(sorter, parameters, *, device, correct_drift, n_threads):
+def sorter_parameters(
+    sorter, parameters, *, device, correct_drift, n_threads, median_subtracted=True
+):
     """Merge the user's parameters with what the workflow decides.
 
     SpikeInterface's defaults stay where neither says otherwise. The workflow's own
     choices, which the user's parameters override: the seed is 0 where the sorter leaves it
-    to chance; Kilosort 4 does not subtract the median (`preprocess_probe` did); drift
+    to chance; Kilosort 4 does not subtract the median where `preprocess_probe` did; drift
     correction is switched off where `correct_drift` is false, never on.
 
     Parameters
@@ -101,6 +103,8 @@ def sorter_parameters(sorter, parameters, *, device, correct_drift, n_threads):
         False: the traces are corrected already, must not be, or have too few channels.
     n_threads : int
         Processes for a sorter made of SpikeInterface's components.
+    median_subtracted : bool
+        False where the traces still have what the channels share.
 
     Returns
     -------
@@ -128,7 +132,7 @@ def sorter_parameters(sorter, parameters, *, device, correct_drift, n_threads):
     if "torch_device" in defaults:
         chosen["torch_device"] = device
     if sorter == "kilosort4":
-        chosen |= {"do_CAR": False, "use_binary_file": False}
+        chosen |= {"do_CAR": not median_subtracted, "use_binary_file": False}
     if "seed" in defaults and defaults["seed"] is None:
         chosen["seed"] = 0
     if not correct_drift:

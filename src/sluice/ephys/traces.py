@@ -7,7 +7,7 @@
     order of the channel table, bad ones too.
 ``traces.json``
     ``sampling_rate_hz``, ``n_samples``, ``n_channels``, ``gain_uv`` (µV per bit of
-    ``traces.bin``, one number).
+    ``traces.bin``, one number), ``median_subtracted`` (what the channels share is gone).
 ``channels.tsv``
     One row a channel; see `CHANNEL_COLUMNS`.
 """
@@ -43,6 +43,7 @@ class TracesInfo:
     n_samples: int
     n_channels: int
     gain_uv: float
+    median_subtracted: bool = True
 
 
 def save_channels(channels, path):
