@@ -1,5 +1,6 @@
 """The lock, the conda files and what is declared agree."""
 
+import ast
 import re
 import sys
 import tomllib
@@ -42,14 +43,20 @@ def test_conda_files_have_the_versions_of_the_lock(lock):
             assert lock[normal(name)] == version, f"{path.name}: {pin}"
 
 
+def imported(path):
+    """Names of the packages a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.split(".")[0]
+
+
 def test_everything_that_is_imported_is_declared():
     """A module of the package imports nothing that a fresh environment may lack."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {normal(re.match(r"[A-Za-z0-9._-]+", r)[0]) for r in project["dependencies"]}
-    modules = {"one": "one-api", "sklearn": "scikit-learn", "yaml": "pyyaml"}
-    pattern = re.compile(r"^\s*(?:import|from) ([a-z_0-9]+)", re.M)
+    names = {"one": "one-api", "sklearn": "scikit-learn", "yaml": "pyyaml"}
     for path in (ROOT / "src").rglob("*.py"):
-        for module in set(pattern.findall(path.read_text())):
-            if module in sys.stdlib_module_names or module == "sluice":
-                continue
-            assert normal(modules.get(module, module)) in declared, f"{path}: {module}"
+        for module in set(imported(path)) - sys.stdlib_module_names - {"sluice"}:
+            assert normal(names.get(module, module)) in declared, f"{path}: {module}"

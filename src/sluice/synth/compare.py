@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from sluice.errors import InputError
 
-# what issue and demo ask for
+# what the demo asks for
 GOOD_SNR = 5.0
 GOOD_ACCURACY = 0.9
 GOOD_FRACTION = 0.9
