@@ -56,7 +56,13 @@ def test_everything_that_is_imported_is_declared():
     """A module of the package imports nothing that a fresh environment may lack."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {normal(re.match(r"[A-Za-z0-9._-]+", r)[0]) for r in project["dependencies"]}
-    names = {"one": "one-api", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+    names = {
+        "cv2": "opencv-python-headless",
+        "one": "one-api",
+        "skimage": "scikit-image",
+        "sklearn": "scikit-learn",
+        "yaml": "pyyaml",
+    }
     for path in (ROOT / "src").rglob("*.py"):
         for module in set(imported(path)) - sys.stdlib_module_names - {"sluice"}:
             assert normal(names.get(module, module)) in declared, f"{path}: {module}"
