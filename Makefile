@@ -1,4 +1,4 @@
-# Two commands: `make demo` shows sluice on a made-up session, `make test` proves the installation.
+# Two commands: `make demo` shows sluice on made-up sessions, `make test` proves the installation.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -13,10 +13,10 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
 help:
 	@echo "make install   make .venv from $(LOCK)"
-	@echo "make demo      run the workflow on a made-up session and compare with its truth"
+	@echo "make demo      run the workflow on made-up sessions and compare with their truth"
 	@echo "make test      lint and run every test"
 	@echo "make lint      ruff, snakefmt and snakemake --lint alone"
-	@echo "make schemas   write the schema and the manual again after a change of settings.py"
+	@echo "make schemas   write the schema and the manual again after a change of src/sluice/settings"
 	@echo "make lock      resolve $(LOCK) anew from pyproject.toml"
 
 install: .venv/installed
@@ -33,7 +33,7 @@ install: .venv/installed
 
 demo: install
 	@export PATH="$(CURDIR)/$(BIN):$$PATH"; set -x; \
-	sluice synth demo/raw; \
+	sluice synth demo/raw --days 2; \
 	sluice scan demo/raw --config-dir demo --overwrite; \
 	snakemake --cores $(CORES) --configfile config/demo.yaml; \
 	sluice compare demo/raw --configfile config/demo.yaml

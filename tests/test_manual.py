@@ -11,7 +11,7 @@ from sluice.settings import validate_settings
 
 
 def test_nothing_drifted():
-    """The files in the repository are what settings.py says; `make schemas` mends it."""
+    """The files in the repository are what sluice.settings says; `make schemas` mends it."""
     assert manual.SCHEMA.read_text(encoding="utf-8") == manual.schema()
     assert manual.MANUAL.read_text(encoding="utf-8") == manual.manual()
 

@@ -17,7 +17,7 @@ MANUAL = ROOT / "config" / "README.md"
 INTRODUCTION = """\
 # Settings
 
-Generated from `src/sluice/settings.py` by `make schemas`; do not edit by hand.
+Generated from `src/sluice/settings/` by `make schemas`; do not edit by hand.
 
 `config.yaml` holds only what differs from the defaults below. A dot means nesting:
 `ephys.check_probe` is
@@ -40,12 +40,31 @@ separated by tabs.
 digits), and what else is known: `start_time` with its zone, `species`, `sex`, `age`,
 `date_of_birth`.
 
-`streams.tsv`, one row a raw recording: `session` (subject/date/number), `kind` (`probe`),
-`name` (e.g. `probe00`), `path`, `format` (`spikeglx`, `openephys` or `binary`),
-`stream_id` (Open Ephys), `serial` of the probe, and for a flat binary, whose file does not
-say, `sampling_rate_hz`, `n_channels`, `dtype`, `gain_uv` (µV per bit) and `geometry`: the
-path of a probeinterface file, or the contacts as `x,y` in µm separated by spaces
-(`x,y,shank` for several shanks).
+`streams.tsv`, one row a raw recording: `session` (subject/date/number), `kind` (`probe` or
+`plane`), `name` (`probe00`, `FOV_00`), `path`, `format`, and by kind:
+
+- `probe`: `format` is `spikeglx`, `openephys` or `binary`; `stream_id` (Open Ephys), `serial`
+  of the probe, and for a flat binary, whose file does not say, `sampling_rate_hz`,
+  `n_channels`, `dtype`, `gain_uv` (µV per bit) and `geometry`: the path of a probeinterface
+  file, or the contacts as `x,y` in µm separated by spaces (`x,y,shank` for several shanks).
+- `plane`, one imaging plane: `format` is `tiff` (plain, ScanImage, OME), `h5` or `nwb`; `plane`
+  of `n_planes` and `channel` of `n_channels`, interleaved and counted from 0;
+  `sampling_rate_hz` of this plane, `um_per_pixel`, `indicator` (or its `decay_s`), `dataset`
+  in an HDF5 or NWB file, `frame_times` (file of the frame clock), `z_stack` with `z_step_um`,
+  `paired_with` (name of the plane recorded simultaneously). What is left empty is taken from
+  `imaging.json` beside the movie, then from the movie's own metadata; a rate is never assumed.
+
+`containers.tsv`, where the setting `containers` names one: `container`, `session`, `plane`, one
+row for each plane that shows the same cells as the other rows of its container. New sessions
+are added at the end: cells keep their names.
+
+## imaging.json
+
+Beside the movie of one field of view; all keys are optional where the movie says the same:
+`frame_rate_hz` (of one plane), `n_planes` (interleaved, flyback counted), `n_channels`,
+`functional_channel`, `flyback_planes` (list), `um_per_pixel`, `indicator`, `decay_s`,
+`depths_um`, `dataset`, `frame_times`, `z_stack`, `z_step_um`, `paired_planes` (pairs recorded
+simultaneously), `files` (order of the files, if not that of their names).
 """
 
 

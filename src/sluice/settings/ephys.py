@@ -1,33 +1,10 @@
-"""Every science setting: type, unit, bounds, default, description.
+"""Settings of the ephys and lfp stages."""
 
-The one source of `config/config.yaml`'s defaults, of the JSON Schema in
-`workflow/schemas/` and of the manual `config/README.md`; a test fails when they drift.
-What belongs to the machine (cores, memory, partitions, GPUs) is in `profiles/`.
-"""
+from typing import Any, Literal
 
-import difflib
-from typing import Annotated, Any, Literal
+from pydantic import Field, field_validator, model_validator
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from sluice.errors import SettingsError
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A group of settings. Unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Threshold(Section):
-    """Where a quality check turns to WARNING and to FAIL."""
-
-    warning: float = Field(description="Beyond this value the check says WARNING.")
-    fail: float = Field(description="Beyond this value the check says FAIL.")
+from sluice.settings.base import Count, Fraction, Positive, Section, Threshold
 
 
 class CheckProbeChecks(Section):
@@ -601,74 +578,3 @@ class Ephys(Section):
     unit_waveforms: UnitWaveforms = UnitWaveforms()
     unit_metrics: UnitMetrics = UnitMetrics()
     extract_lfp: ExtractLfp = ExtractLfp()
-
-
-class Settings(Section):
-    """All settings of the workflow."""
-
-    sessions: str = Field("config/sessions.tsv", description="Table of sessions.")
-    streams: str = Field("config/streams.tsv", description="Table of raw recordings.")
-    results: str = Field("results", description="Folder that everything is written to.")
-    only: list[str] = Field(
-        [],
-        description="Work on these sessions alone, named subject/date/number; all if empty. "
-        "`snakemake --config only=M001/2026-11-20/001`.",
-    )
-
-    @field_validator("only", mode="before")
-    @classmethod
-    def _one_session(cls, value):
-        """Accept one session as plain text, as `--config only=...` gives it."""
-        return [value] if isinstance(value, str) else value
-
-    ephys: Ephys = Ephys()
-
-
-def _fields_at(location):
-    """Names of the settings allowed where an unknown key was found."""
-    model = Settings
-    for part in location:
-        field = model.model_fields.get(part) if isinstance(part, str) else None
-        if field is None or not isinstance(field.annotation, type):
-            return []
-        model = field.annotation
-    return list(model.model_fields) if issubclass(model, BaseModel) else []
-
-
-def _describe(error):
-    """One line for one of pydantic's errors."""
-    *parents, key = error["loc"]
-    name = ".".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
-        allowed = _fields_at(parents)
-        near = difflib.get_close_matches(str(key), allowed, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"allowed here: {', '.join(allowed)}"
-        return f"{name}: is not a setting; {hint}"
-    allowed = error["msg"][0].lower() + error["msg"][1:]
-    return f"{name}: found {error['input']!r}; {allowed}"
-
-
-def validate_settings(config):
-    """Fill in the defaults and report everything that is wrong at once.
-
-    Parameters
-    ----------
-    config : dict
-        Settings as read from YAML; anything left out takes its default.
-
-    Returns
-    -------
-    dict
-        Complete settings as plain Python values.
-
-    Raises
-    ------
-    SettingsError
-        One line for every wrong setting: its name, the value found, what is allowed,
-        and the nearest known name for a misspelt key.
-    """
-    try:
-        return Settings.model_validate(config).model_dump(mode="json")
-    except ValidationError as error:
-        lines = "\n".join(f"  - {_describe(e)}" for e in error.errors())
-        raise SettingsError(f"{error.error_count()} problem(s) in the settings:\n{lines}") from None
