@@ -8,8 +8,6 @@ import pandas as pd
 
 from sluice.errors import SettingsError
 
-KINDS = ("probe",)
-FORMATS = ("spikeglx", "openephys", "binary")
 SESSION_COLUMNS = ("subject", "date", "number")
 # What ONE accepts as parts of a session's path and as a collection.
 NAME = re.compile(r"[\w.-]+")
@@ -55,6 +53,103 @@ class Stream:
     dtype: str = ""
     gain_uv: float | None = None
     geometry: str = ""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One imaging plane of a session, as a row of `streams.tsv` describes it.
+
+    What the row leaves empty is taken from the files and from ``imaging.json`` beside them.
+
+    Attributes
+    ----------
+    session : str
+        ``subject/date/number``.
+    kind : str
+        ``plane``.
+    name : str
+        ``FOV_00``, ``FOV_01``, … counted over all planes of the session.
+    path : str
+        Folder of the movie's files, or the one file.
+    format : str
+        ``tiff`` (plain, ScanImage, OME), ``h5`` or ``nwb``.
+    plane, n_planes : int
+        Which of how many interleaved planes, flyback frames counted as planes.
+    channel, n_channels : int
+        Which of how many interleaved channels; an empty `channel` is that of ``imaging.json``,
+        else the first.
+    sampling_rate_hz : float
+        Frames of this plane a second.
+    um_per_pixel : float
+        Size of a pixel.
+    indicator : str
+        E.g. ``GCaMP6f``.
+    decay_s : float
+        Time constant of the indicator's decay, where the indicator is not a known one.
+    dataset : str
+        HDF5 dataset or NWB series that holds the movie.
+    frame_times : str
+        File of the frame clock (s): npy, or a table with a column ``time_s``. One time for each
+        frame (the start of the volume), for each image of any plane or for each image; or an
+        array with one column a plane, of its own times.
+    z_stack : str
+        File of a z-stack recorded around the plane, for z-drift.
+    z_step_um : float
+        From one plane of the z-stack to the next.
+    paired_with : str
+        Name of the plane recorded simultaneously, whose light leaks into this one.
+    """
+
+    session: str
+    kind: str
+    name: str
+    path: str
+    format: str
+    plane: int = 0
+    n_planes: int | None = None
+    channel: int | None = None
+    n_channels: int | None = None
+    sampling_rate_hz: float | None = None
+    um_per_pixel: float | None = None
+    indicator: str = ""
+    decay_s: float | None = None
+    dataset: str = ""
+    frame_times: str = ""
+    z_stack: str = ""
+    z_step_um: float | None = None
+    paired_with: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of stream: the class of its rows, its formats, what its names look like."""
+
+    row: type
+    formats: tuple[str, ...]
+    name: re.Pattern
+    name_expected: str
+
+
+KINDS = {
+    "probe": Kind(
+        Stream, ("spikeglx", "openephys", "binary"), NAME, "letters, digits, '_', '.' or '-'"
+    ),
+    "plane": Kind(
+        Plane, ("tiff", "h5", "nwb"), re.compile(r"FOV_\d\d"), "FOV_ and two digits, e.g. FOV_00"
+    ),
+}
+# Columns that hold numbers, whatever the kind.
+NUMBERS = {
+    "sampling_rate_hz": float,
+    "n_channels": int,
+    "gain_uv": float,
+    "plane": int,
+    "n_planes": int,
+    "channel": int,
+    "um_per_pixel": float,
+    "decay_s": float,
+    "z_step_um": float,
+}
 
 
 def session_name(subject, date, number):
@@ -108,13 +203,13 @@ def load_streams(path, sessions):
     Parameters
     ----------
     path : str or Path
-        ``streams.tsv``: columns as the attributes of `Stream`; others are ignored.
+        ``streams.tsv``: columns as the attributes of `Stream` and `Plane`; others are ignored.
     sessions : sequence of str
         Names of the known sessions.
 
     Returns
     -------
-    list of Stream
+    list of Stream or Plane
 
     Raises
     ------
@@ -137,30 +232,65 @@ def load_streams(path, sessions):
         f"{key}: two streams of the session have this name; give each its own"
         for key in keys[keys.duplicated()].unique()
     ]
+    problems += _pair_problems(streams)
     _raise_all(problems, path)
     return streams
 
 
-def _read_stream(row):
-    """Turn one row into a Stream, with the problems found in it."""
+def _pair_problems(streams):
+    """Planes said to be recorded together with one that is not there."""
+    planes = {(s.session, s.name) for s in streams if isinstance(s, Plane)}
+    return [
+        f"session {s.session}, stream {s.name}: paired_with is {s.paired_with!r}; "
+        + ("expected another plane" if s.paired_with == s.name else "the session has no such plane")
+        for s in streams
+        if isinstance(s, Plane)
+        and s.paired_with
+        and (s.paired_with == s.name or (s.session, s.paired_with) not in planes)
+    ]
+
+
+def _range_problems(values):
+    """Numbers of a plane that cannot be."""
     problems = []
-    values = {f.name: row[f.name] for f in fields(Stream) if row.get(f.name)}
-    for column, kind in (("sampling_rate_hz", float), ("n_channels", int), ("gain_uv", float)):
-        if column in values:
-            try:
-                values[column] = kind(values[column])
-            except ValueError:
-                problems.append(f"{column} is {values.pop(column)!r}; expected a number")
-    for column, allowed in (("kind", KINDS), ("format", FORMATS)):
-        if row[column] not in allowed:
-            problems.append(f"{column} is {row[column]!r}; expected {' or '.join(allowed)}")
-    if not NAME.fullmatch(row["name"]):
-        problems.append(f"name is {row['name']!r}; expected letters, digits, '_', '.' or '-'")
+    for column in ("sampling_rate_hz", "um_per_pixel", "decay_s", "z_step_um"):
+        value = values.get(column, 1.0)
+        # not "value <= 0": NaN is none either
+        if not 0 < value < float("inf"):
+            problems.append(f"{column} is {value:g}; expected a number above 0")
+    for one, count in (("plane", "n_planes"), ("channel", "n_channels")):
+        index, n = values.get(one, 0), values.get(count)
+        if n is not None and n < 1:
+            problems.append(f"{count} is {n}; expected a whole number from 1")
+        elif index < 0 or (n is not None and index >= n):
+            last = "" if n is None else f" to {n - 1}, as {count} is {n}"
+            problems.append(f"{one} is {index}; expected a whole number from 0{last}")
+    return problems
+
+
+def _read_stream(row):
+    """Turn one row into a Stream or a Plane, with the problems found in it."""
+    if row["kind"] not in KINDS:
+        problem = f"kind is {row['kind']!r}; expected {' or '.join(KINDS)}"
+        return [problem], None
+    kind, problems = KINDS[row["kind"]], []
+    values = {f.name: row[f.name] for f in fields(kind.row) if row.get(f.name)}
+    for column in NUMBERS.keys() & values.keys():
+        try:
+            values[column] = NUMBERS[column](values[column])
+        except ValueError:
+            problems.append(f"{column} is {values.pop(column)!r}; expected a number")
+    if row["format"] not in kind.formats:
+        problems.append(f"format is {row['format']!r}; expected {' or '.join(kind.formats)}")
+    if not kind.name.fullmatch(row["name"]):
+        problems.append(f"name is {row['name']!r}; expected {kind.name_expected}")
     if row["format"] == "binary":
         needed = ("sampling_rate_hz", "n_channels", "dtype", "gain_uv", "geometry")
         problems += [f"{c} is empty; a flat binary needs it" for c in needed if c not in values]
+    if kind.row is Plane:
+        problems += _range_problems(values)
     blank = {"session": "", "kind": "", "name": "", "path": "", "format": ""}
-    return problems, Stream(**{**blank, **values})
+    return problems, kind.row(**{**blank, **values})
 
 
 def _read_table(path, columns):
