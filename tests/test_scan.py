@@ -1,16 +1,22 @@
 """Finding sessions and recordings in a folder of raw data."""
 
+import json
 import os
 import time
 from datetime import datetime
 
+import h5py
+import numpy as np
 import pytest
+import tifffile
 from raw_recordings import np1_meta, write_openephys, write_probe, write_spikeglx
 
 from sluice.errors import InputError
 from sluice.io.check_stream import problem_of
 from sluice.scan import STREAM_COLUMNS, scan, write_tables
-from sluice.session import load_sessions, load_streams
+from sluice.session import Plane, load_sessions, load_streams
+from sluice.synth.plane import make_scene
+from sluice.synth.plane_files import write_imaging
 
 
 @pytest.fixture
@@ -25,6 +31,19 @@ def ephys(raw, session="M1/2026-01-15/001"):
     folder = raw / session / "raw_ephys_data"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def imaging(raw, number=0, session="M1/2026-01-15/001"):
+    folder = raw / session / f"raw_imaging_data_{number:02d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_movie(folder, n=12, **facts):
+    content = {"frame_rate_hz": 10, "indicator": "GCaMP6f"} | facts
+    (folder / "imaging.json").write_text(json.dumps(content))
+    images = np.arange(n * 6 * 5, dtype=np.int16).reshape(n, 6, 5)
+    tifffile.imwrite(folder / "a.tif", images, photometric="minisblack")
 
 
 @pytest.fixture
@@ -248,3 +267,119 @@ def test_relative_folder_gives_absolute_paths(raw, monkeypatch):
     monkeypatch.chdir(raw.parent)
     _, streams = scan(raw.name)
     assert os.path.isabs(streams.path[0])  # noqa: PTH117
+
+
+def test_planes_are_counted_over_all_folders_without_flyback(raw):
+    facts = {
+        "n_planes": 3,
+        "flyback_planes": [0],
+        "n_channels": 2,
+        "functional_channel": 1,
+        "um_per_pixel": [1, 2],
+        "depths_um": [0, 150, 190],
+        "paired_planes": [[1, 2]],
+        "frame_times": "t.npy",
+        "z_stack": ["z0.tif", "z1.tif", "z2.tif"],
+        "z_step_um": 1.5,
+    }
+    write_movie(imaging(raw), 60, **facts)
+    np.save(imaging(raw) / "t.npy", np.zeros((10, 3)))
+    for k in range(3):
+        tifffile.imwrite(imaging(raw) / f"z{k}.tif", np.ones((4, 7), np.int16))
+    # the tenth folder comes after the second
+    write_movie(imaging(raw, 10), 5)
+    write_movie(imaging(raw, 2), 30, indicator="jRGECO1a", decay_s=0.6)
+    write_probe(ephys(raw) / "probe00")
+    _, streams = scan(raw)
+    assert list(streams) == STREAM_COLUMNS
+    assert streams.name.tolist() == ["probe00", "FOV_00", "FOV_01", "FOV_02", "FOV_03"]
+    planes = streams[streams.kind == "plane"].reset_index(drop=True)
+    assert planes.plane.tolist() == [1, 2, 0, 0]
+    assert planes.n_planes.tolist() == [3, 3, 1, 1]
+    assert planes.channel.tolist() == [1, 1, 0, 0]
+    assert planes.n_channels.tolist() == [2, 2, 1, 1]
+    assert planes.sampling_rate_hz.tolist() == [10, 10, 10, 10]
+    assert planes.n_frames.tolist() == [10, 10, 30, 5]
+    assert planes.duration_s.tolist() == [1, 1, 3, 0.5]
+    assert planes.depth_um.tolist()[:2] == [150, 190]
+    assert planes.paired_with.tolist() == ["FOV_01", "FOV_00", "", ""]
+    assert planes.field_of_view.tolist() == [
+        "raw_imaging_data_00",
+        "raw_imaging_data_00",
+        "raw_imaging_data_02",
+        "raw_imaging_data_10",
+    ]
+    first = planes.iloc[0]
+    assert (first.kind, first.format, first.path) == ("plane", "tiff", str(imaging(raw)))
+    assert (first.height, first.width, first.um_per_pixel, first.z_step_um) == (6, 5, 1.5, 1.5)
+    assert first.frame_times == str(imaging(raw) / "t.npy")
+    assert first.z_stack == str(imaging(raw) / "z1.tif")
+    assert first.size_bytes == (imaging(raw) / "a.tif").stat().st_size
+    # the decay of a known indicator is not written beside it
+    assert planes.decay_s.isna().tolist() == [True, True, False, True]
+    assert planes.decay_s[2] == 0.6
+
+
+def test_planes_can_be_read_by_the_workflow(raw, tmp_path):
+    scenes = [make_scene(seed=k, n_frames=12, height=64, width=64, n_cells=1) for k in range(2)]
+    formats = {"tiff": "tiff", "scanimage": "tiff", "ome": "tiff", "h5": "h5", "nwb": "nwb"}
+    for k, file_format in enumerate(formats):
+        write_imaging(imaging(raw, k), scenes, format=file_format, n_flyback=1)
+    paths = tmp_path / "sessions.tsv", tmp_path / "streams.tsv"
+    sessions, _ = write_tables(raw, *paths)
+    planes = load_streams(paths[1], ["M1/2026-01-15/001"])
+    assert all(isinstance(plane, Plane) for plane in planes)
+    assert [plane.name for plane in planes] == [f"FOV_{k:02d}" for k in range(10)]
+    assert [plane.format for plane in planes[::2]] == list(formats.values())
+    assert [problem_of(plane) for plane in planes] == [""] * 10
+    # ScanImage and NWB say when they started
+    assert datetime.fromisoformat(sessions.start_time[0]).year == 2026
+    before = paths[1].read_bytes()
+    write_tables(raw, *paths, overwrite=True)
+    assert paths[1].read_bytes() == before
+
+
+def test_scanimage_without_imaging_json_lacks_its_indicator_only(raw):
+    scene = make_scene(seed=1, n_frames=12, height=64, width=64, n_cells=1)
+    write_imaging(imaging(raw), [scene, scene], format="scanimage", n_flyback=1)
+    (imaging(raw) / "imaging.json").unlink()
+    _, streams = scan(raw)
+    assert streams.plane.tolist() == [0, 1]
+    row = {field: streams[field][0] for field in ("session", "kind", "name", "path", "format")}
+    assert problem_of(Plane(**row, indicator="GCaMP6s")) == ""
+    assert "the indicator is not known" in problem_of(Plane(**row))
+
+
+def test_series_of_an_nwb_file_are_planes(raw):
+    with h5py.File(imaging(raw) / "a.nwb", "w") as file:
+        for name in ("plane0", "plane1"):
+            series = file.create_group(f"acquisition/{name}")
+            series.attrs["neurodata_type"] = "TwoPhotonSeries"
+            series["data"] = np.ones((20, 5, 6), np.int16)
+    facts = {"frame_rate_hz": 10, "indicator": "GCaMP6f"}
+    (imaging(raw) / "imaging.json").write_text(json.dumps(facts))
+    _, streams = scan(raw)
+    assert streams.name.tolist() == ["FOV_00", "FOV_01"]
+    assert streams.dataset.tolist() == ["plane0", "plane1"]
+    assert streams.n_frames.tolist() == [20, 20]
+
+
+def test_movies_that_cannot_be_read_are_listed(raw, tmp_path):
+    imaging(raw, 0)
+    (imaging(raw, 1) / "a.tif").write_bytes(b"no TIFF")
+    write_movie(imaging(raw, 2))
+    (imaging(raw, 2) / "imaging.json").write_text("{")
+    write_movie(imaging(raw, 3))
+    with (imaging(raw, 3) / "a.tif").open("r+b") as file:
+        file.truncate(600)
+    write_movie(imaging(raw, 4), 12, n_planes=2)
+    paths = tmp_path / "sessions.tsv", tmp_path / "streams.tsv"
+    _, streams = write_tables(raw, *paths)
+    assert streams.name.tolist() == [f"FOV_{k:02d}" for k in range(6)]
+    assert streams.n_frames.isna().tolist() == [True] * 4 + [False] * 2
+    found = [problem_of(plane) for plane in load_streams(paths[1], ["M1/2026-01-15/001"])]
+    # how a file was cut short is for the job to say, which walks through its pages
+    assert [bool(problem) for problem in found] == [True, True, True, False, False, False]
+    assert "found nothing" in found[0]
+    assert "is no TIFF file" in found[1]
+    assert "is no JSON" in found[2]

@@ -8,6 +8,8 @@ Looked for, below ``<raw>/<subject>/<date>/<number>/raw_ephys_data``:
 - Open Ephys binary folders (anything with a ``structure.oebin`` below it), named by the
   probe folder they are in, or probe00, probe01, … in the order of their streams.
 
+And folders ``raw_imaging_data_NN`` with two-photon movies; see `sluice.scan_imaging`.
+
 A recording that cannot be read is listed all the same: planning the workflow finds the
 problem again, says so and leaves it out.
 """
@@ -22,7 +24,9 @@ import pandas as pd
 from sluice.errors import InputError
 from sluice.io import openephys, spikeglx
 from sluice.io.check_stream import problem_of
-from sluice.session import DATE, Stream, session_name
+from sluice.scan_imaging import FOUND_COLUMNS as PLANE_COLUMNS
+from sluice.scan_imaging import describe_planes
+from sluice.session import DATE, Plane, Stream, session_name
 
 SESSION_COLUMNS = [
     "subject",
@@ -34,14 +38,26 @@ SESSION_COLUMNS = [
     "age",
     "date_of_birth",
 ]
-# What is written of a recording besides the fields of Stream.
-FOUND_COLUMNS = ["probe_type", "n_shanks", "duration_s", "size_bytes"]
-STREAM_COLUMNS = [field.name for field in fields(Stream)] + FOUND_COLUMNS
-WHOLE_NUMBERS = ["n_channels", "n_shanks", "size_bytes"]
+# What is written of a recording besides the fields of Stream and of Plane.
+FOUND_COLUMNS = ["probe_type", "n_shanks", *PLANE_COLUMNS]
+STREAM_COLUMNS = list(
+    dict.fromkeys([f.name for kind in (Stream, Plane) for f in fields(kind)] + FOUND_COLUMNS)
+)
+WHOLE_NUMBERS = [
+    "n_channels",
+    "n_shanks",
+    "size_bytes",
+    "plane",
+    "n_planes",
+    "channel",
+    "height",
+    "width",
+    "n_frames",
+]
 NUMBER = re.compile(r"\d{1,3}")
 PROBE_FOLDER = re.compile(r"probe.*", re.IGNORECASE)
 RUN_FOLDER = re.compile(r".*_g\d+(_imec\d+)?")
-LAYOUT = "<subject>/<YYYY-MM-DD>/<number>/raw_ephys_data/"
+LAYOUT = "<subject>/<YYYY-MM-DD>/<number>/raw_ephys_data/ or raw_imaging_data_00/"
 
 
 def scan(raw):
@@ -55,9 +71,10 @@ def scan(raw):
     -------
     sessions : DataFrame
         One row a session, columns `SESSION_COLUMNS`. ``start_time`` is that of the first
-        SpikeGLX file, in this machine's time zone; what files do not say is empty.
+        SpikeGLX, ScanImage or NWB file, in this machine's time zone unless the file names
+        another; what files do not say is empty.
     streams : DataFrame
-        One row a probe, columns `STREAM_COLUMNS`.
+        One row a probe or imaging plane, columns `STREAM_COLUMNS`.
 
     Raises
     ------
@@ -73,8 +90,10 @@ def scan(raw):
         key = {"subject": subject, "date": date, "number": f"{int(number):03d}"}
         name = session_name(**key)
         found = [_describe(name, *probe) for probe in _probes(folder / "raw_ephys_data")]
-        starts = sorted(start for _, start in found if start)
-        sessions.append({**key, "start_time": starts[0] if starts else ""})
+        found += describe_planes(name, folder)
+        starts = [start for _, start in found if start]
+        earliest = min(starts, key=datetime.fromisoformat, default="")
+        sessions.append({**key, "start_time": earliest})
         streams += [row for row, _ in found]
     if not sessions:
         raise InputError(

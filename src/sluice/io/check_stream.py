@@ -12,11 +12,11 @@ def problem_of(stream):
 
     Reads no data and imports nothing heavy: it is called for every stream whenever the
     workflow is planned (SpikeGLX: 0.2 ms for a probe with both bands, 2 ms if three hours of it
-    are compressed).
+    are compressed; a movie: one header, 1 to 5 ms).
 
     Parameters
     ----------
-    stream : sluice.session.Stream
+    stream : sluice.session.Stream or sluice.session.Plane
 
     Returns
     -------
@@ -32,6 +32,10 @@ def problem_of(stream):
 
 def _problems(stream):
     # imported where needed: SpikeGLX is checked without numpy
+    if stream.kind == "plane":
+        from sluice.io.check_plane import check_plane
+
+        return check_plane(stream)
     if stream.format == "spikeglx":
         return check_spikeglx(stream.path, device=stream.stream_id, serial=stream.serial)
     if stream.format == "openephys":
@@ -55,7 +59,7 @@ def raw_files(stream):
 
     Parameters
     ----------
-    stream : sluice.session.Stream
+    stream : sluice.session.Stream or sluice.session.Plane
         One that can be read (see `problem_of`).
 
     Returns
@@ -69,6 +73,10 @@ def raw_files(stream):
     """
     if problem := problem_of(stream):
         raise InputError(problem)
+    if stream.kind == "plane":
+        from sluice.io.check_plane import plane_files
+
+        return plane_files(stream)
     if stream.format == "spikeglx":
         return [
             path

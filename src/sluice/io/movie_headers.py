@@ -1,0 +1,93 @@
+"""Headers of movies and lists of folders, remembered while they stay as they are.
+
+Planning looks at every plane several times, and a folder may hold thousands of files.
+"""
+
+import os
+import re
+import time
+from functools import lru_cache
+
+# File systems round the time of a change, so that a second one soon after may not show in it.
+RECENT_S = 2.0
+
+
+def list_folder(folder):
+    """Sizes of the files of a folder; read once a process if it has not just changed.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    dict of Path to int
+        File and bytes, in natural order of the names.
+    """
+    changed_ns = folder.stat().st_mtime_ns
+    read = _read_folder if _is_settled(changed_ns) else _read_folder.__wrapped__
+    return read(folder, changed_ns)
+
+
+def natural_order(path):
+    """Sort key by which file 2 comes before file 10."""
+    parts = re.split(r"(\d+)", path.name)
+    # every second part is a number
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
+
+
+@lru_cache(maxsize=256)
+def _read_folder(folder, changed_ns):
+    with os.scandir(folder) as entries:
+        found = {folder / e.name: e.stat().st_size for e in entries if e.is_file()}
+    return {path: found[path] for path in sorted(found, key=natural_order)}
+
+
+def _is_settled(changed_ns):
+    """Whether another change would show in the time of the last one."""
+    return time.time() - changed_ns / 1e9 > RECENT_S
+
+
+def header_of(path, file_format, dataset):
+    """Header of a file; read once a process if it has not just changed.
+
+    Parameters
+    ----------
+    path : Path
+    file_format : str
+        ``tiff``, ``h5`` or ``nwb``.
+    dataset : str
+        May be empty.
+
+    Returns
+    -------
+    sluice.io.movie.Header
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    facts = path.stat()
+    read = _remembered if _is_settled(facts.st_mtime_ns) else _remembered.__wrapped__
+    return read(path, file_format, dataset, facts.st_mtime_ns, facts.st_size, facts.st_ino)
+
+
+@lru_cache(maxsize=1024)
+def _remembered(path, file_format, dataset, changed_ns, n_bytes, inode):
+    return read_header(path, file_format, dataset)
+
+
+def read_header(path, file_format, dataset):
+    """Header of one file; readers are imported where they are needed."""
+    if file_format == "tiff":
+        from sluice.io import tiff_header
+
+        return tiff_header.read_header(path)
+    if file_format == "h5":
+        from sluice.io import h5
+
+        return h5.read_header(path, dataset)
+    from sluice.io import nwb
+
+    return nwb.read_header(path, dataset)
