@@ -35,15 +35,21 @@ def _parser():
     status.add_argument("--configfile", type=Path, nargs="+", default=[])
     status.set_defaults(run=_status)
 
-    synth = commands.add_parser("synth", help="make a session with known truth")
+    synth = commands.add_parser("synth", help="make sessions with known truth")
     synth.add_argument("raw", type=Path, help="folder of raw data to make it in")
     synth.add_argument("--subject", default="M001")
     synth.add_argument("--date", default="2026-11-20")
     synth.add_argument("--number", default="001")
     synth.add_argument("--duration", type=float, default=60, help="seconds (60)")
+    synth.add_argument("--days", type=int, default=1, help="sessions, one a day (1)")
     synth.add_argument("--channels", type=int, default=48, help="channels of each probe (48)")
     synth.add_argument("--units", type=int, default=10, help="units of each probe (10)")
-    synth.add_argument("--probes", type=int, default=1, help="number of probes (1)")
+    synth.add_argument("--probes", type=int, default=1, help="probes of the first session (1)")
+    synth.add_argument("--planes", type=int, default=1, help="imaging planes of each session (1)")
+    synth.add_argument("--crosstalk", type=float, default=0, help="light of paired planes (0)")
+    synth.add_argument(
+        "--image-format", default="tiff", help="tiff, scanimage, ome, h5 or nwb (tiff)"
+    )
     synth.add_argument("--probe-type", default="NP1.0", help="NP1.0 or NP2.4 (NP1.0)")
     synth.add_argument("--drift", type=float, default=0, help="drift of the tissue in µm (0)")
     synth.add_argument("--seed", type=int, default=0)
@@ -93,40 +99,40 @@ def _status(options):
 
 
 def _synth(options):
-    from sluice.synth.session import make_session
+    from sluice.synth.days import make_days
 
     folder = options.raw / options.subject / options.date / options.number
     if folder.exists():
         print(f"{folder} exists; nothing made. Delete it to make it again.")
         return
-    make_session(
+    folders = make_days(
         options.raw,
         subject=options.subject,
         date=options.date,
         number=options.number,
         seed=options.seed,
+        n_days=options.days,
         n_probes=options.probes,
+        n_planes=options.planes,
+        crosstalk=options.crosstalk,
+        image_format=options.image_format,
         duration_s=options.duration,
         n_channels=options.channels,
         n_units=options.units,
         probe_type=options.probe_type,
         drift_um=options.drift,
     )
-    print(f"made {folder}; its truth is in {folder / 'truth'}")
+    for folder in folders:
+        print(f"made {folder}; its truth is in {folder / 'truth'}")
 
 
 def _compare(options):
     from sluice.plan import load_plan
-    from sluice.synth.compare import compare_session, format_comparison
+    from sluice.synth.compare_all import compare_all
 
     settings = _load_settings(options.configfile)
-    passed = True
-    for session in load_plan(settings).sessions:
-        for sorter in settings["ephys"]["sort_spikes"]["sorters"]:
-            comparison = compare_session(options.raw, settings["results"], session, sorter)
-            passed &= comparison.summary["passed"]
-            print(format_comparison(comparison))
-    print(f"\nresults: {(Path(settings['results']) / 'derived').resolve()}")
+    passed, text = compare_all(options.raw, settings, load_plan(settings))
+    print(f"{text}\n\nresults: {(Path(settings['results']) / 'derived').resolve()}")
     if not passed:
         raise UserError("the results are not what the truth asks for; see the lines above")
 
