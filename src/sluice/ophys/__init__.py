@@ -1,0 +1,1 @@
+"""Two-photon movies: a module per rule over shared pieces."""
