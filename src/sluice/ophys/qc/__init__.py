@@ -1,0 +1,1 @@
+"""What `plane_qc` measures of a movie, one subject a module."""
