@@ -119,7 +119,7 @@ def validate_collection(folder, collection):
     objects = {name: load_object(folder, name) for name in found}
     n_rows = {}
     for name, attributes in objects.items():
-        rows = {len(value) for value in attributes.values()}
+        rows = {np.shape(value)[0] for value in attributes.values()}
         if check_dimensions(attributes) != 0 or len(rows) != 1:
             shapes = ", ".join(f"{key} {np.shape(value)}" for key, value in attributes.items())
             raise ValueError(f"{folder}: the files of {name} differ in rows: {shapes}")
