@@ -30,6 +30,7 @@ pathvars:
 
 include: "workflow/rules/ephys.smk"
 include: "workflow/rules/lfp.smk"
+include: "workflow/rules/ophys.smk"
 include: "workflow/rules/export.smk"
 
 
@@ -37,6 +38,7 @@ localrules:
     all,
     ephys,
     lfp,
+    ophys,
     describe_probes,
 
 
@@ -47,6 +49,8 @@ rule all:
         unit_collections,
         lfp_files,
         descriptions,
+        plane_collections,
+        container_tables,
 
 
 rule ephys:
@@ -59,3 +63,10 @@ rule lfp:
     """Local field potential of every probe, in ALF files."""
     input:
         lfp_files,
+
+
+rule ophys:
+    """ROIs, dF/F and events of every imaging plane, and cells matched over sessions."""
+    input:
+        plane_collections,
+        container_tables,

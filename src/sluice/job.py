@@ -113,7 +113,8 @@ def job(snakemake):
                 _finish(snakemake, name, parts, started, device)
         except BaseException as error:
             _discard(parts)
-            message = _explain(error)
+            # the job's name says it already
+            message = _explain(error).removeprefix(f"{' '.join(snakemake.wildcards)}: ")
             _save_state(state, "failed", started, message)
             print(f"{name}: {message}", file=sys.stderr, flush=True)
             os.write(console, f"\n{name}: {message}\nlog: {snakemake.log[0]}\n\n".encode())
@@ -136,16 +137,14 @@ def _finish(snakemake, name, parts, started, device):
     missing = [final.name for _, part, final in made if not part.exists()]
     if missing:
         raise RuntimeError(f"the step did not write its output {', '.join(missing)}")
-    session = snakemake.wildcards.session
     results = Path(snakemake.config["results"])
-    path = results / "derived" / session / "_sluice_run.records.jsonl"
+    path = record.records_path(results, dict(snakemake.wildcards.items()))
     settings = {k: v for k, v in snakemake.params.items() if k != "code"}
     checks = [part for key, part, _ in made if key == "checks"]
     entry = {
         "job": name,
         "step": snakemake.rule,
-        "session": session,
-        **{k: v for k, v in snakemake.wildcards.items() if k != "session"},
+        **dict(snakemake.wildcards.items()),
         "inputs": record.describe_inputs(
             _named(snakemake.input), results, record.load_records(path)
         ),

@@ -1,12 +1,14 @@
 """What a run of the workflow has before it: sessions, streams, and what is left out."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from sluice.containers import load_containers
 from sluice.errors import SettingsError
+from sluice.io.check_plane import fill_rows
 from sluice.io.check_stream import problem_of, raw_files
-from sluice.session import Stream, load_sessions, load_streams
+from sluice.session import Plane, Stream, load_sessions, load_streams
 
 
 @dataclass(frozen=True)
@@ -17,27 +19,39 @@ class Plan:
     ----------
     sessions : list of str
         Sessions to work on.
-    streams : list of Stream
+    streams : list of Stream or Plane
         Their streams that can be read.
-    left_out : list of (Stream, str)
+    left_out : list of (Stream or Plane, str)
         Streams that cannot, each with the reason.
+    containers : dict of str to list of (str, str)
+        (session, plane) of the readable members of each container, two at least.
+    unmatched : list of (str, str)
+        Containers whose cells are not matched, each with the reason.
     """
 
     sessions: list[str]
-    streams: list[Stream]
-    left_out: list[tuple[Stream, str]]
+    streams: list[Stream | Plane]
+    left_out: list[tuple[Stream | Plane, str]]
+    containers: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    unmatched: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def notices(self):
         """Lines to show before the first job starts."""
         if not self.sessions:
             return ["The table lists no session. `sluice scan RAW` fills it from raw data."]
-        return [f"left out: {s.session} {s.name}: {why}" for s, why in self.left_out]
+        streams = [f"left out: {s.session} {s.name}: {why}" for s, why in self.left_out]
+        return streams + [f"left out: container {c}: {why}" for c, why in self.unmatched]
 
     @property
     def probes(self):
         """(session, probe) of every readable probe."""
-        return [(s.session, s.name) for s in self.streams if s.kind == "probe"]
+        return self._names("probe")
+
+    @property
+    def planes(self):
+        """(session, plane) of every readable imaging plane."""
+        return self._names("plane")
 
     def stream_row(self, session, name):
         """One stream as a plain dict, which is how rules hand it to scripts."""
@@ -46,6 +60,9 @@ class Plan:
     def raw_files(self, session, name):
         """Paths of the files a stream is read from."""
         return [str(path) for path in raw_files(self._stream(session, name))]
+
+    def _names(self, kind):
+        return [(s.session, s.name) for s in self.streams if s.kind == kind]
 
     def _stream(self, session, name):
         return next(s for s in self.streams if (s.session, s.name) == (session, name))
@@ -87,7 +104,31 @@ def load_plan(settings):
                 left_out.append((stream, problem))
             else:
                 readable.append(stream)
-    return Plan(chosen, readable, left_out)
+    planes = fill_rows([s for s in readable if s.kind == "plane"])
+    readable = [s for s in readable if s.kind != "plane"] + planes
+    listed = load_containers(settings["containers"], streams)
+    containers, unmatched = _matched(listed, readable, chosen)
+    return Plan(chosen, readable, left_out, containers, unmatched)
+
+
+def _matched(listed, readable, chosen):
+    """Split containers into those to work on and those that cannot be matched.
+
+    Members that cannot be read are left out of their container. A container with a session
+    that is not worked on now is none of this run's business.
+    """
+    known = {(s.session, s.name) for s in readable}
+    containers, unmatched = {}, []
+    for container in listed:
+        if not {session for session, _ in container.members} <= set(chosen):
+            continue
+        left = [member for member in container.members if member in known]
+        if len(left) > 1:
+            containers[container.name] = left
+        else:
+            why = f"{len(left)} of its {len(container.members)} planes can be read; two are needed"
+            unmatched.append((container.name, why))
+    return containers, unmatched
 
 
 def _check_writable(folder):

@@ -1,7 +1,7 @@
 """The record of a job: what went in, what came out, with what code, where and how long.
 
-One JSON line a job in ``_sluice_run.records.jsonl`` of the session. NWB, catalogue and
-report are projections of it; nothing is recorded twice.
+One JSON line a job in ``_sluice_run.records.jsonl`` of the session or the container. NWB,
+catalogue and report are projections of it; nothing is recorded twice.
 """
 
 import fcntl
@@ -19,17 +19,24 @@ from pathlib import Path
 
 import sluice
 
-PACKAGES = (
+PACKAGES = {
+    "cellpose",
+    "h5py",
     "kilosort",
     "numba",
     "numpy",
+    "opencv-python-headless",
     "pandas",
     "probeinterface",
+    "pynwb",
+    "scikit-image",
     "scipy",
     "snakemake",
     "spikeinterface",
+    "suite2p",
+    "tifffile",
     "torch",
-)
+}
 BLOCK_BYTES = 1 << 22
 TIMESTAMP = ".snakemake_timestamp"
 
@@ -115,14 +122,14 @@ def describe_inputs(named_paths, root, records):
 
 def describe_code():
     """Versions of this package, of its git commit and of the packages that matter."""
-    everything = sorted(
-        f"{d.name}=={d.version}" for d in importlib.metadata.distributions() if d.name
-    )
+    installed = {d.name: d.version for d in importlib.metadata.distributions() if d.name}
+    everything = sorted(f"{name}=={version}" for name, version in installed.items())
     return {
         "sluice": sluice.__version__,
         **_git(),
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        # a stage's conda environment holds only its own
+        "packages": {n: v for n, v in sorted(installed.items()) if n.lower() in PACKAGES},
         "all_packages_sha256": hashlib.sha256("\n".join(everything).encode()).hexdigest(),
     }
 
@@ -152,6 +159,19 @@ def usage():
 def settings_hash(settings):
     """Hash of settings in canonical JSON."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def records_path(results, wildcards):
+    """File of the records that a job's own belongs to.
+
+    Parameters
+    ----------
+    results : Path
+    wildcards : dict
+        Of the job: ``session``, or ``container`` for what spans several sessions.
+    """
+    owner = wildcards.get("session") or f"containers/{wildcards['container']}"
+    return Path(results) / "derived" / owner / "_sluice_run.records.jsonl"
 
 
 def load_records(path):

@@ -7,11 +7,32 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluice.record import load_records
+from sluice.record import load_records, records_path
 
 PROBE_STEPS = ("check_probe", "preprocess_probe", "extract_lfp")
 SORTER_STEPS = ("sort_spikes", "clean_units", "unit_waveforms", "unit_metrics", "export_alf")
-STEPS = ("check_probe", "preprocess_probe", *SORTER_STEPS, "compare_sorters", "extract_lfp")
+PLANE_STEPS = (
+    "import_plane",
+    "register_plane",
+    "segment_plane",
+    "demix",
+    "neuropil",
+    "dff",
+    "events",
+    "label_rois",
+    "plane_qc",
+    "export_alf_plane",
+)
+STEPS = (
+    "check_probe",
+    "preprocess_probe",
+    *SORTER_STEPS,
+    "compare_sorters",
+    "extract_lfp",
+    *PLANE_STEPS,
+    "export_suite2p",
+    "match_cells",
+)
 
 
 @dataclass(frozen=True)
@@ -25,15 +46,26 @@ class JobState:
     message: str = ""
 
 
-def expected_jobs(session, probe, sorters):
-    """Yield (step, wildcards) of every job the settings ask for on one probe."""
-    for step in PROBE_STEPS:
-        yield step, (session, probe)
-    for sorter in sorters:
-        for step in SORTER_STEPS:
-            yield step, (session, probe, sorter)
-    if len(sorters) > 1:
-        yield "compare_sorters", (session, probe)
+def expected_jobs(plan, settings):
+    """Yield (owner, step, wildcards) of every job the settings ask for.
+
+    The owner is the session, or the container for what spans several.
+    """
+    sorters = list(settings["ephys"]["sort_spikes"]["sorters"])
+    for session, probe in plan.probes:
+        for step in PROBE_STEPS:
+            yield session, step, {"session": session, "probe": probe}
+        for sorter in sorters:
+            for step in SORTER_STEPS:
+                yield session, step, {"session": session, "probe": probe, "sorter": sorter}
+        if len(sorters) > 1:
+            yield session, "compare_sorters", {"session": session, "probe": probe}
+    keeps_suite2p = settings["ophys"]["segment_plane"]["keep_suite2p_folder"]
+    for session, plane in plan.planes:
+        for step in [*PLANE_STEPS, *["export_suite2p"] * keeps_suite2p]:
+            yield session, step, {"session": session, "plane": plane}
+    for container in plan.containers:
+        yield f"container {container}", "match_cells", {"container": container}
 
 
 def job_states(plan, settings):
@@ -48,21 +80,20 @@ def job_states(plan, settings):
     Returns
     -------
     dict of str to list of JobState
-        By session.
+        By session and container.
     """
     results = Path(settings["results"])
-    sorters = list(settings["ephys"]["sort_spikes"]["sorters"])
     states = {session: [] for session in plan.sessions}
-    for session, probe in plan.probes:
-        recorded = {
-            r["job"]: r
-            for r in load_records(results / "derived" / session / "_sluice_run.records.jsonl")
-        }
-        for step, parts in expected_jobs(session, probe, sorters):
-            name = " ".join([*parts, step])
-            log = results.joinpath("logs", *parts, f"{step}.log")
-            state, message = _state(recorded.get(name), log, results)
-            states[session].append(JobState(name, step, state, log, message))
+    recorded = {}
+    for owner, step, wildcards in expected_jobs(plan, settings):
+        path = records_path(results, wildcards)
+        if path not in recorded:
+            recorded[path] = {r["job"]: r for r in load_records(path)}
+        name = " ".join([*wildcards.values(), step])
+        folders = ["containers"] * ("container" in wildcards) + [*wildcards.values()]
+        log = results.joinpath("logs", *folders, f"{step}.log")
+        state, message = _state(recorded[path].get(name), log, results)
+        states.setdefault(owner, []).append(JobState(name, step, state, log, message))
     return states
 
 
@@ -81,9 +112,10 @@ def format_status(plan, settings):
     if failed:
         lines += ["", "failed:"]
         lines += [f"  {j.name}: {j.message}\n    log: {j.log}" for j in failed]
-    if plan.left_out:
+    if plan.left_out or plan.unmatched:
         lines += ["", "left out:"]
         lines += [f"  {s.session} {s.name}: {why}" for s, why in plan.left_out]
+        lines += [f"  container {name}: {why}" for name, why in plan.unmatched]
     return "\n".join(lines)
 
 

@@ -3,8 +3,9 @@
 import shutil
 
 import pytest
-from lab import Lab, clone, new_lab
+from lab import Lab, clone, copy_of, new_lab
 
+from sluice.synth.days import make_days
 from sluice.synth.session import make_session
 
 
@@ -34,8 +35,7 @@ def scanned(tmp_path_factory, raw):
 @pytest.fixture
 def lab(tmp_path, scanned):
     """A lab whose tables list the small session, in which nothing has run."""
-    shutil.copytree(scanned.folder, tmp_path / "lab", symlinks=True)
-    return Lab(tmp_path / "lab")
+    return copy_of(scanned, tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -49,8 +49,7 @@ def finished(tmp_path_factory, raw):
 @pytest.fixture
 def finished_copy(tmp_path, finished):
     """A copy of the finished lab, results and Snakemake's records included."""
-    shutil.copytree(finished.folder, tmp_path / "lab", symlinks=True)
-    return Lab(tmp_path / "lab")
+    return copy_of(finished, tmp_path)
 
 
 @pytest.fixture
@@ -66,3 +65,34 @@ def raw_of_two(tmp_path, raw):
     for subject in ("M001", "M002"):
         shutil.copytree(raw / "M001", tmp_path / "two" / subject)
     return tmp_path / "two"
+
+
+@pytest.fixture(scope="session")
+def raw_planes(tmp_path_factory):
+    """Raw data of two days on which the same cells were imaged, and their container."""
+    folder = tmp_path_factory.mktemp("films ü")
+    small = {"sampling_rate_hz": 10.0, "height": 96, "width": 96, "n_cells": 12}
+    make_days(folder, n_days=2, n_probes=0, duration_s=120, seed=2, plane_settings=small)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scanned_planes(tmp_path_factory, raw_planes):
+    """A lab whose tables list the two days; do not change it."""
+    lab = new_lab(tmp_path_factory.mktemp("scanned") / "lab ü 2", raw_planes)
+    lab.configure(containers=str(raw_planes / "containers.tsv"))
+    return lab
+
+
+@pytest.fixture
+def planes_lab(tmp_path, scanned_planes):
+    """A lab whose tables list the two days, in which nothing has run."""
+    return copy_of(scanned_planes, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished_planes(tmp_path_factory, scanned_planes):
+    """A lab in which the two days' imaging has run; do not change it."""
+    lab = copy_of(scanned_planes, tmp_path_factory.mktemp("finished planes"))
+    lab.run()
+    return lab

@@ -41,6 +41,11 @@ class Lab:
         path = self.folder / "config/config.yaml"
         path.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
 
+    def settings(self):
+        """Settings as `configure` wrote them."""
+        path = self.folder / "config/config.yaml"
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+
     def command(self, *arguments):
         return [sys.executable, "-m", "snakemake", *map(str, arguments)]
 
@@ -75,6 +80,12 @@ class Lab:
             text=True,
             env={**os.environ, "PYTHONPATH": str(self.folder / "src")},
         )
+
+
+def copy_of(lab, tmp_path):
+    """A copy of a lab in any state, results and Snakemake's records included."""
+    shutil.copytree(lab.folder, tmp_path / "lab", symlinks=True)
+    return Lab(tmp_path / "lab")
 
 
 def planned_rules(dry_run):

@@ -12,10 +12,10 @@ SESSION = "M001/2026-11-20/001"
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_demo_recovers_the_truth(tmp_path):
-    """What `make demo` runs: Kilosort 4 on 60 s of 48 channels, compared with the truth."""
+    """What `make demo` runs: a probe of 48 channels and two days of one imaging plane."""
     clone(tmp_path / "lab")
     lab = Lab(tmp_path / "lab")
-    assert lab.sluice("synth", "demo/raw").returncode == 0
+    assert lab.sluice("synth", "demo/raw", "--days", "2").returncode == 0
     assert lab.sluice("scan", "demo/raw", "--config-dir", "demo").returncode == 0
     lab.run("--configfile", "config/demo.yaml")
     comparison = compare_session(
@@ -26,7 +26,9 @@ def test_demo_recovers_the_truth(tmp_path):
     assert comparison.summary["bad_channels_right"]
     assert comparison.summary["surface_error"] <= 5
     shown = lab.sluice("compare", "demo/raw", "--configfile", "config/demo.yaml")
-    assert shown.returncode == 0, shown.stderr
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    for plane in (f"{SESSION} FOV_00", "M001/2026-11-21/001 FOV_00", "M001_FOV_00, cells"):
+        assert plane in shown.stdout
 
 
 @pytest.mark.slow

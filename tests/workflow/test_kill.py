@@ -9,19 +9,33 @@ import time
 from datetime import datetime
 
 import pytest
-from lab import SESSION
+from lab import SESSION, copy_of
 from results import hashes
 
-STEPS = [
-    "check_probe",
-    "preprocess_probe",
-    "sort_spikes",
-    "clean_units",
-    "unit_waveforms",
-    "unit_metrics",
-    "extract_lfp",
-    "export_alf",
-]
+STEPS = {
+    "finished": [
+        "check_probe",
+        "preprocess_probe",
+        "sort_spikes",
+        "clean_units",
+        "unit_waveforms",
+        "unit_metrics",
+        "extract_lfp",
+        "export_alf",
+    ],
+    "finished_planes": [
+        "import_plane",
+        "register_plane",
+        "segment_plane",
+        "demix",
+        "neuropil",
+        "dff",
+        "events",
+        "label_rois",
+        "plane_qc",
+        "export_alf_plane",
+    ],
+}
 
 
 def records(lab):
@@ -43,10 +57,13 @@ def go_back_before(lab, step):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", STEPS)
-def test_killed_then_run_again(finished, finished_copy, step):
+@pytest.mark.parametrize(
+    ("state", "step"), [(state, step) for state, steps in STEPS.items() for step in steps]
+)
+def test_killed_then_run_again(request, tmp_path, state, step):
     """The step is killed half way with everything around it, and the run repeated."""
-    lab = finished_copy
+    finished = request.getfixturevalue(state)
+    lab = copy_of(finished, tmp_path)
     record = records(lab)[step]
     start, end = (datetime.fromisoformat(record[key]) for key in ("start", "end"))
     go_back_before(lab, step)

@@ -22,6 +22,8 @@ wildcard_constraints:
     session=r"[\w.-]+/\d{4}-\d{2}-\d{2}/\d{3}",
     probe=r"[\w.-]+",
     sorter=r"\w+",
+    plane=r"FOV_\d\d",
+    container=r"[\w.-]+",
 
 
 def code(rule):
@@ -42,6 +44,56 @@ def probe_streams(wildcards):
 def raw_files(wildcards):
     """Raw files of one probe."""
     return plan.raw_files(wildcards.session, wildcards.probe)
+
+
+def plane_stream(wildcards):
+    """Row of the table of streams for one plane."""
+    return plan.stream_row(wildcards.session, wildcards.plane)
+
+
+def plane_files(wildcards):
+    """Raw files of one plane."""
+    return plan.raw_files(wildcards.session, wildcards.plane)
+
+
+def z_stack_files(wildcards):
+    """The z-stack recorded around a plane; nothing where there is none."""
+    return [path for path in [plane_stream(wildcards)["z_stack"]] if path]
+
+
+def paired_plane(wildcards):
+    """Movie, facts and frames of the plane recorded simultaneously; nothing without one."""
+    other = plane_stream(wildcards)["paired_with"]
+    if (wildcards.session, other) not in plan.planes:
+        return []
+    read = rules.import_plane.output
+    paths = [read.movie, read.info, read.frames]
+    return expand(paths, session=wildcards.session, plane=other)
+
+
+def paired_for_demixing(wildcards):
+    """The paired plane where its light is to be removed."""
+    removes = config["ophys"]["demix"]["crosstalk"] != "none"
+    return paired_plane(wildcards) if removes else []
+
+
+def members(path):
+    """Let a rule read a file of every plane of a container."""
+
+    def files(wildcards):
+        return [
+            file
+            for session, plane in plan.containers[wildcards.container]
+            for file in expand(path, session=session, plane=plane)
+        ]
+
+    return files
+
+
+def segmentation_settings():
+    """Settings that change the ROIs: keeping suite2p's folder does not."""
+    settings = config["ophys"]["segment_plane"]
+    return {k: v for k, v in settings.items() if k != "keep_suite2p_folder"}
 
 
 def sorter_parameters(wildcards):
@@ -77,6 +129,23 @@ def lfp_files(wildcards):
     ]
 
 
+def plane_collections(wildcards):
+    """ALF collections of planes, their quality, and what else the settings ask for."""
+    last = [rules.export_alf_plane.output.collection, rules.plane_qc.output.checks]
+    if config["ophys"]["segment_plane"]["keep_suite2p_folder"]:
+        last.append(rules.export_suite2p.output.folder)
+    return [
+        path
+        for session, plane in plan.planes
+        for path in expand(last, session=session, plane=plane)
+    ]
+
+
+def container_tables(wildcards):
+    """Table of cells of every container."""
+    return expand(rules.match_cells.output.cells, container=plan.containers)
+
+
 def descriptions(wildcards):
     """Description of the probes of every session that has any."""
     sessions = sorted({session for session, _ in plan.probes})
@@ -91,6 +160,22 @@ def memory(at_least, per_channel=0):
         return round(max(at_least, per_channel * (row["n_channels"] or 384)) * attempt)
 
     return mem_mb
+
+
+def retried(mem_mb):
+    """Memory in MB, more with each try."""
+    return lambda wildcards, attempt: mem_mb * attempt
+
+
+def segmentation_memory(wildcards, attempt):
+    """Memory in MB: suite2p holds several copies of the averaged movie."""
+    largest_gb = config["ophys"]["segment_plane"]["max_binned_gb"]
+    return round((2000 + 6000 * largest_gb) * attempt)
+
+
+def traces_memory(wildcards, input, attempt):
+    """Memory in MB for steps that hold the traces of all ROIs, some of them twice."""
+    return round((1500 + 6 * input.size_mb) * attempt)
 
 
 def minutes(at_least, per_gb=0):

@@ -1,7 +1,8 @@
 """Delivery in ALF files, as ONE finds and loads them.
 
 Needs the finished tables of the earlier stages. Promises one collection
-`alf/<probe>/<sorter>` per sorter and the description of the session's probes.
+`alf/<probe>/<sorter>` per sorter, one `alf/<plane>` per imaging plane, and the description of
+the session's probes.
 """
 
 
@@ -32,6 +33,41 @@ rule export_alf:
         code=code("export_alf"),
     script:
         "../scripts/export_alf.py"
+
+
+rule export_alf_plane:
+    """Write ROIs and activity of one plane as an ALF collection."""
+    input:
+        info=rules.import_plane.output.info,
+        frames=rules.import_plane.output.frames,
+        shifts=rules.register_plane.output.shifts,
+        images=rules.register_plane.output.images,
+        masks=rules.segment_plane.output.masks,
+        roi_masks=rules.demix.output.roi_masks,
+        neuropil_masks=rules.demix.output.neuropil_masks,
+        raw=rules.demix.output.raw,
+        neuropil=rules.demix.output.neuropil,
+        demixed=rules.demix.output.demixed,
+        corrected=rules.neuropil.output.corrected,
+        dff=rules.dff.output.dff,
+        events=rules.events.output.events,
+        rois=rules.label_rois.output.labelled,
+    output:
+        collection=directory("<derived>/{session}/alf/{plane}"),
+    log:
+        "<logs>/{session}/{plane}/export_alf_plane.log",
+    benchmark:
+        "<benchmarks>/{session}/{plane}/export_alf_plane.jsonl"
+    conda:
+        "../../envs/ophys.yaml"
+    threads: 1
+    resources:
+        mem_mb=traces_memory,
+        runtime=minutes(at_least=10, per_gb=5),
+    params:
+        code=code("export_alf_plane"),
+    script:
+        "../scripts/export_alf_plane.py"
 
 
 rule describe_probes:
