@@ -383,3 +383,34 @@ def test_movies_that_cannot_be_read_are_listed(raw, tmp_path):
     assert "found nothing" in found[0]
     assert "is no TIFF file" in found[1]
     assert "is no JSON" in found[2]
+
+
+def test_a_z_stack_does_not_say_what_the_movie_is(raw):
+    folder = imaging(raw)
+    with h5py.File(folder / "movie.h5", "w") as file:
+        file["mov"] = np.ones((20, 5, 6), np.int16)
+    for name in ("zstack.tif", ".hidden.tif"):
+        tifffile.imwrite(folder / name, np.ones((8, 5, 6), np.int16))
+    facts = {"frame_rate_hz": 10, "indicator": "GCaMP6f", "z_stack": "zstack.tif"}
+    (folder / "imaging.json").write_text(json.dumps(facts))
+    _, streams = scan(raw)
+    assert (streams.format.tolist(), streams.n_frames.tolist()) == (["h5"], [20])
+
+
+def test_series_are_those_of_the_file_that_is_named(raw):
+    """Another one that comes before it, or none at all, does not matter."""
+    folder = imaging(raw)
+    facts = {"frame_rate_hz": 10, "indicator": "GCaMP6f", "files": ["movie.nwb"]}
+    (folder / "imaging.json").write_text(json.dumps(facts))
+    _, streams = scan(raw)
+    assert streams.name.tolist() == ["FOV_00"]
+    row = {field: streams[field][0] for field in ("session", "kind", "name", "path", "format")}
+    assert f"{folder / 'movie.nwb'}: no such file" in problem_of(Plane(**row))
+    for name, series in (("a.nwb", ["x", "y"]), ("movie.nwb", ["plane0", "plane1", "plane2"])):
+        with h5py.File(folder / name, "w") as file:
+            for one in series:
+                group = file.create_group(f"acquisition/{one}")
+                group.attrs["neurodata_type"] = "TwoPhotonSeries"
+                group["data"] = np.ones((20, 5, 6), np.int16)
+    _, streams = scan(raw)
+    assert streams.dataset.tolist() == ["plane0", "plane1", "plane2"]

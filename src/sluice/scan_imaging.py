@@ -2,12 +2,12 @@
 
 import re
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from sluice.errors import InputError
-from sluice.io.check_plane import SUFFIXES, inspect
+from sluice.io.check_plane import SUFFIXES, inspect, side_files
 from sluice.io.imaging import open_movie
 from sluice.io.imaging_json import read_imaging_json
+from sluice.io.movie_headers import natural_order
 from sluice.ophys.indicators import decay_of
 from sluice.session import Plane
 
@@ -58,8 +58,8 @@ def _imaging_folders(folder):
 def _recordings(session, folder):
     """One plane for each recording in a folder, still without number: several NWB series may be."""
     facts, _ = read_imaging_json(folder)
-    names = facts.get("files") or [path.name for path in sorted(folder.iterdir())]
-    suffixes = {Path(name).suffix.lower() for name in names}
+    files = [folder / name for name in facts.get("files", [])] or _other_files(facts, folder)
+    suffixes = {path.suffix.lower() for path in files}
     formats = [key for key, known in SUFFIXES.items() if suffixes & set(known)]
     file_format = formats[0] if formats else "tiff"
     plane = Plane(session, "plane", "", str(folder), file_format)
@@ -67,12 +67,22 @@ def _recordings(session, folder):
         return [plane]
     from sluice.io.nwb import find_series
 
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES["nwb"])
+    first = next(path for path in files if path.suffix.lower() in SUFFIXES["nwb"])
+    # its row says that it is not there
+    if not first.is_file():
+        return [plane]
     try:
-        series = find_series(files[0])
+        series = find_series(first)
     except InputError:
         return [plane]
     return [replace(plane, dataset=name) for name in series] if len(series) > 1 else [plane]
+
+
+def _other_files(facts, folder):
+    """Files of a folder that may be the movie, in natural order."""
+    named = side_files(facts, folder)
+    files = [p for p in folder.iterdir() if p not in named and not p.name.startswith(".")]
+    return sorted(files, key=natural_order)
 
 
 def _describe(recording, folder, first):

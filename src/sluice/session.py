@@ -98,6 +98,10 @@ class Plane:
         From one plane of the z-stack to the next.
     paired_with : str
         Name of the plane recorded simultaneously, whose light leaks into this one.
+    paired_planes : str
+        All pairs of planes of the volume that are recorded simultaneously, e.g. ``0,1 2,3``, by
+        which a frame's time follows from its volume's. Empty in a table: it is filled from
+        `paired_with` of all rows and from ``imaging.json``.
     """
 
     session: str
@@ -118,6 +122,7 @@ class Plane:
     z_stack: str = ""
     z_step_um: float | None = None
     paired_with: str = ""
+    paired_planes: str = ""
 
 
 @dataclass(frozen=True)

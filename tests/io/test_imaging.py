@@ -226,6 +226,21 @@ def test_a_rate_is_never_assumed(folder):
     assert f"Give 'frame_rate_hz' in {folder / 'imaging.json'}, or sampling_rate_hz" in problem
 
 
+def test_the_speed_of_playing_is_no_rate(tmp_path):
+    """ImageJ's fps is what somebody set to look at the movie."""
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, images(6).astype(np.uint16), imagej=True, metadata={"fps": 7.0})
+    (problem,) = check_plane(plane(tmp_path, indicator="GCaMP6f"))
+    assert "not known, neither from the file (ImageJ's fps, 7, is the speed at which" in problem
+    tifffile.imwrite(
+        file,
+        images(6).astype(np.uint16),
+        imagej=True,
+        metadata={"fps": 7.0, "finterval": 0.1},
+    )
+    assert inspect(plane(tmp_path, indicator="GCaMP6f")).sampling_rate_hz == 10
+
+
 def test_the_clock_gives_the_rate_where_nothing_else_does(folder):
     write_json(folder, {"indicator": "GCaMP6f", "frame_times": "t.npy"})
     np.save(folder / "t.npy", 5 + np.arange(12) / 4)
@@ -289,6 +304,43 @@ def test_files_in_the_order_they_are_named(folder):
     ]
 
 
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_file_that_was_not_fetched_is_one_of_the_movie(folder, is_named):
+    """git-annex and DataLad have a link in its place that leads nowhere."""
+    link = folder / "m_2.tif"
+    link.symlink_to(".git/annex/objects/x")
+    write_tiff(folder / "m_3.tif", images(3, first=50))
+    if is_named:
+        write_json(folder, files=["m_1.tif", "m_2.tif", "m_3.tif"])
+    (problem,) = check_plane(plane(folder))
+    assert problem.startswith(f"{link}: is a link to .git/annex/objects/x, which is not there")
+    assert "fetch it (`git annex get`, `datalad get`)" in problem
+    assert check_plane(plane(link)) == [problem]
+    # links that lead to a file are files, and one to a folder is none
+    link.unlink()
+    link.symlink_to(folder / "m_3.tif")
+    (folder / "m_4.tif").symlink_to(folder)
+    assert numbers(open_movie(plane(folder))) == [*range(12), 50, 51, 52, 50, 51, 52]
+
+
+def test_what_is_said_of_a_movie_may_not_have_been_fetched(folder):
+    (folder / "t.npy").symlink_to("nowhere")
+    (problem,) = check_plane(plane(folder, frame_times="t.npy"))
+    assert f"{folder / 't.npy'}: is a link to nowhere" in problem
+    (folder / "imaging.json").unlink()
+    (folder / "imaging.json").symlink_to("nowhere")
+    problems = check_plane(plane(folder, sampling_rate_hz=10.0, indicator="GCaMP6f"))
+    assert [p.split(", which")[0] for p in problems] == [
+        f"{folder / 'imaging.json'}: is a link to nowhere"
+    ]
+
+
+def test_a_list_of_no_files(folder):
+    write_json(folder, files=[])
+    (problem,) = check_plane(plane(folder))
+    assert "files is []; expected a list of file names" in problem
+
+
 def test_one_file_of_a_folder(folder):
     write_tiff(folder / "z.tif", images(3, first=50))
     found = plane(folder / "z.tif")
@@ -333,6 +385,55 @@ def test_rows_take_from_imaging_json_what_later_steps_need(folder):
     assert fill_rows([replace(rows[0], paired_with="FOV_09")])[0].paired_with == "FOV_09"
 
 
+def paired_rows(folder, pairs, **changes):
+    """Rows of planes, of which each says with which it was recorded."""
+    names = {p: f"FOV_{p:02d}" for pair in pairs for p in pair}
+    partner = {a: b for a, b in pairs} | {b: a for a, b in pairs}
+    return [
+        replace(plane(folder, plane=p, **changes), name=names[p], paired_with=names[partner[p]])
+        for p in sorted(names)
+    ]
+
+
+def test_pairs_named_in_rows_say_when_a_plane_is_recorded(folder):
+    """Two steps a volume, as if imaging.json had said it."""
+    pairs = [(0, 2), (1, 3)]
+    rows = fill_rows(paired_rows(folder, pairs, n_planes=4))
+    assert [row.paired_planes for row in rows] == ["0,2 1,3"] * 4
+    assert [open_movie(row).phase for row in rows] == [0, 0.5, 0, 0.5]
+    write_json(folder, n_planes=4, paired_planes=pairs)
+    plain = [plane(folder, plane=p) for p in range(4)]
+    assert [open_movie(row).phase for row in plain] == [0, 0.5, 0, 0.5]
+    # rows win over imaging.json
+    write_json(folder, n_planes=4, paired_planes=[[0, 1], [2, 3]])
+    assert [row.paired_planes for row in fill_rows(rows)] == ["0,2 1,3"] * 4
+    assert [open_movie(row).phase for row in fill_rows(rows)] == [0, 0.5, 0, 0.5]
+    # one of them may be said there alone
+    only = [replace(rows[0], paired_planes=""), rows[2]]
+    write_json(folder, n_planes=4, paired_planes=[[1, 3]])
+    assert fill_rows(only)[0].paired_planes == "0,2 1,3"
+
+
+def test_a_plane_that_is_left_out_was_recorded_all_the_same(folder):
+    rows = paired_rows(folder, [(0, 1), (2, 3)], n_planes=4)
+    (filled,) = fill_rows([rows[2]], listed=rows)
+    assert (filled.paired_planes, open_movie(filled).phase) == ("0,1 2,3", 0.5)
+
+
+def test_planes_in_files_of_their_own_share_no_volume(folder):
+    write_tiff(folder / "m_2.tif", images(12))
+    rows = [
+        replace(plane(folder / "m_1.tif"), paired_with="FOV_01"),
+        replace(plane(folder / "m_2.tif"), name="FOV_01", paired_with="FOV_00"),
+    ]
+    assert [row.paired_planes for row in fill_rows(rows)] == ["", ""]
+
+
+def test_pairs_in_a_row_that_are_none(folder):
+    (problem,) = check_plane(plane(folder, paired_planes="0-1"))
+    assert "paired_planes is '0-1' in the table of streams; expected pairs of planes" in problem
+
+
 def test_an_empty_folder_and_an_empty_file(tmp_path):
     (problem,) = check_plane(plane(tmp_path))
     assert problem.startswith(
@@ -355,6 +456,57 @@ def test_files_of_different_size_and_type(folder):
     write_tiff(folder / "m_2.tif", images(3).astype(np.float32))
     with pytest.raises(InputError, match="pixels of type float32, expected int16"):
         open_movie(plane(folder))
+
+
+def write_ome(path, content, size_t, names=()):
+    """OME-TIFF whose header says `size_t` images, and in which files they are."""
+    where = "".join(f'<TiffData><UUID FileName="{name}"/></TiffData>' for name in names)
+    text = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        f'<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="int16" '
+        f'SizeX="{W}" SizeY="{H}" SizeC="1" SizeZ="1" SizeT="{size_t}">{where}'
+        "</Pixels></Image></OME>"
+    )
+    tifffile.imwrite(path, content, photometric="minisblack", description=text, metadata=None)
+
+
+def test_fewer_images_than_the_header_says(tmp_path):
+    """The chain of pages is whole, yet pages are missing; an early stop looks the same."""
+    write_json(tmp_path, n_planes=1)
+    file = tmp_path / "a.tif"
+    write_ome(file, images(12), 12)
+    assert open_movie(plane(tmp_path)).differences == [
+        one for one in inspect(plane(tmp_path)).differences if one.what == "n_planes"
+    ]
+    write_ome(file, images(12), 20)
+    movie = open_movie(plane(tmp_path))
+    assert movie.n_frames == 12
+    (one,) = [str(one) for one in movie.differences if one.is_difference]
+    assert one == (
+        "the number of images is 12 in the files' pages, which is used, and 20 in the header of "
+        f"{file}"
+    )
+
+
+def test_a_header_may_count_the_images_of_several_files(tmp_path):
+    write_json(tmp_path)
+    names = ["a.tif", "b.tif"]
+    for name in names:
+        write_ome(tmp_path / name, images(6), 12, names)
+    assert not [one for one in open_movie(plane(tmp_path)).differences if one.is_difference]
+    (tmp_path / "b.tif").unlink()
+    (one,) = [one for one in open_movie(plane(tmp_path)).differences if one.is_difference]
+    assert (one.stated, one.of_file) == (6, 12)
+
+
+def test_fewer_images_than_imagej_says(tmp_path):
+    write_json(tmp_path)
+    text = "ImageJ=1.53t\nimages=20\nframes=20\n"
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for image in images(12):
+            file.write(image, description=text, metadata=None, contiguous=False)
+    (one,) = [one for one in open_movie(plane(tmp_path)).differences if one.is_difference]
+    assert (one.stated, one.of_file) == (12, 20)
 
 
 # --- planes and channels ---
@@ -421,6 +573,16 @@ def test_flyback_is_no_plane(folder):
     write_json(folder, n_planes=3, flyback_planes=[2])
     assert check_plane(plane(folder, plane=1)) == []
     assert "plane 2 is recorded during flyback" in check_plane(plane(folder, plane=2))[0]
+
+
+def test_flyback_of_a_header_that_counts_other_planes(tmp_path):
+    """The header has three planes of which the last is flyback, the row says four."""
+    scene = make_scene(seed=1, n_frames=12, height=64, width=72, n_cells=1)
+    write_imaging(tmp_path, [scene, scene], format="scanimage", n_flyback=1)
+    (tmp_path / "imaging.json").unlink()
+    row = plane(tmp_path, plane=2, indicator="GCaMP6f")
+    assert "plane 2 is recorded during flyback" in check_plane(row)[0]
+    assert check_plane(replace(row, n_planes=4, sampling_rate_hz=5.0)) == []
 
 
 def test_the_functional_channel(folder):

@@ -8,7 +8,9 @@ from sluice.ophys.frame_clock import (
     choose_times,
     fit_clock,
     frame_times,
+    list_gaps,
     load_clock,
+    n_steps,
     plane_phase,
 )
 
@@ -157,6 +159,7 @@ def times_of(times, plane, n_frames=100, channel=0, n_planes=4, n_channels=2, pa
         n_frames=n_frames,
         n_images=n_frames * n_planes * n_channels + n_left,
         phase=plane_phase(plane, n_planes, pairs),
+        n_steps=n_steps(n_planes, pairs),
     )
     return frame_times(found, n_frames, max_difference=15, name="S")
 
@@ -228,3 +231,26 @@ def test_lengths_that_are_accepted_are_told():
 )
 def test_planes_recorded_at_once_share_their_part_of_a_frame(n_planes, pairs, phases):
     assert [plane_phase(p, n_planes, pairs) for p in range(n_planes)] == phases
+
+
+def test_gaps_are_told_in_what_was_counted():
+    assert list_gaps(((100, 1), (200, 3)), "images") == "1 behind image 100, 3 behind image 200"
+    times = np.arange(400) / 4
+    with pytest.raises(InputError, match="2 behind image 100"):
+        times_of(np.delete(times, [101, 102, 399]), 3)
+
+
+@pytest.mark.parametrize("pairs", [[[0, 4], [1, 5], [2, 6], [3, 7]], [[0, 1], [2, 3]]])
+def test_a_clock_of_the_steps_of_a_volume(pairs):
+    """Planes recorded at once have one pulse together."""
+    n = n_steps(8, pairs)
+    assert n == 8 - len(pairs)
+    times = 5 + np.arange(100 * n) / n
+    for plane in range(8):
+        expected = 5 + np.arange(100) + plane_phase(plane, 8, pairs)
+        for clock, difference in ((times, 0), (np.delete(times, 50), -1)):
+            found, fit = times_of(clock, plane, n_planes=8, n_channels=1, pairs=pairs)
+            np.testing.assert_allclose(found, expected, atol=1e-9)
+            assert (fit.difference, fit.unit) == (difference, "steps")
+    with pytest.raises(InputError, match=rf"{100 * n} \(one a step of the volume\)"):
+        times_of(np.arange(250.0), 1, n_planes=8, n_channels=1, pairs=pairs)

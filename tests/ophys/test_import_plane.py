@@ -393,6 +393,24 @@ def test_a_header_that_is_wrong_is_told(run, caplog):
     assert "S FOV_00: n_channels is 2 in imaging.json, which is used, and 1 in" in caplog.text
 
 
+def test_fewer_images_than_the_header_counts_are_told(run, caplog):
+    """Nothing of the file is cut short, yet a fifth of what its header counts is not there."""
+
+    def write(path, content):
+        text = f"ImageJ=1.53t\nimages={T + 10}\nframes={T + 10}\n"
+        with tifffile.TiffWriter(path) as file:
+            for image in content:
+                file.write(image, description=text, metadata=None, contiguous=False)
+
+    info, _, _, checks = run(signal(), write=write)
+    assert info.n_frames == T
+    one = checks["layout_header_differences"]
+    assert (one.value, one.verdict) == (1, "WARNING")
+    expected = f"the number of images is {T} in the files' pages, which is used, and {T + 10} in"
+    assert expected in one.message
+    assert f"S FOV_00: {expected}" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("n_times", "message"),
     [

@@ -6,13 +6,14 @@ planes or the channels, that is a problem to be solved by a person. The header i
 microscope and cannot be corrected: where it differs, that is told and not refused.
 """
 
-from dataclasses import dataclass, field, replace
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from sluice.errors import InputError
 from sluice.io.imaging_json import NAME, read_imaging_json
-from sluice.io.movie import Header
-from sluice.io.movie_headers import header_of, list_folder
+from sluice.io.movie_headers import dead_link, header_of, list_folder
+from sluice.io.plane_facts import MAX_RATE_DIFFERENCE, RATE, Difference, Imaging
 from sluice.ophys.indicators import KNOWN, decay_of
 
 SUFFIXES = {
@@ -20,111 +21,8 @@ SUFFIXES = {
     "h5": (".h5", ".hdf5"),
     "nwb": (".nwb",),
 }
-MAX_RATE_DIFFERENCE = 0.01
 SOURCES = ("the table of streams", NAME)
-RATE = "the rate (frames of one plane a second)"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What a person and the header of the file say of the rate, the planes or the channels.
-
-    Attributes
-    ----------
-    what : str
-    source : str
-        Where the person said it.
-    stated, of_file : float or int
-        The first is used.
-    path : str
-        The file.
-    """
-
-    what: str
-    source: str
-    stated: float
-    of_file: float
-    path: str
-
-    @property
-    def is_rate(self):
-        """Whether it is about the rate; else about planes or channels."""
-        return self.what == RATE
-
-    @property
-    def fraction(self):
-        """How far the stated rate is from the header's, as a fraction of this."""
-        return abs(self.stated / self.of_file - 1)
-
-    @property
-    def is_difference(self):
-        """Whether they differ by more than rounding."""
-        if self.is_rate:
-            return self.fraction > MAX_RATE_DIFFERENCE
-        return self.stated != self.of_file
-
-    def __str__(self):
-        return (
-            f"{self.what} is {self.stated:g} in {self.source}, which is used, and "
-            f"{self.of_file:g} in the header of {self.path}"
-        )
-
-
-@dataclass
-class Imaging:
-    """What is known of one plane before any image is read.
-
-    Attributes
-    ----------
-    files : list of Path
-        Of the movie, in order.
-    header : Header or None
-        Of the first file.
-    n_planes, n_channels, channel : int
-        Interleaved planes and channels, and the channel to read, counted from 0.
-    flyback_planes : tuple of int
-    sampling_rate_hz : float or None
-        None where only a clock says it.
-    um_per_pixel : tuple of float or None
-        Along y and x.
-    indicator : str
-    decay_s : float or None
-    dataset : str
-    frame_times, z_stack : Path or None
-    z_step_um, depth_um : float or None
-    paired_planes : list of list of int
-    others : list of Path
-        Files beside the movie that it is read with: ``imaging.json`` and the clock.
-    differences : list of Difference
-        What is said by a person and by the header, alike or not.
-    problems : list of str
-        Why it cannot be read; empty if it can.
-    """
-
-    files: list = field(default_factory=list)
-    header: Header | None = None
-    n_planes: int = 1
-    n_channels: int = 1
-    channel: int = 0
-    flyback_planes: tuple = ()
-    sampling_rate_hz: float | None = None
-    um_per_pixel: tuple | None = None
-    indicator: str = ""
-    decay_s: float | None = None
-    dataset: str = ""
-    frame_times: Path | None = None
-    z_stack: Path | None = None
-    z_step_um: float | None = None
-    depth_um: float | None = None
-    paired_planes: list = field(default_factory=list)
-    others: list = field(default_factory=list)
-    differences: list = field(default_factory=list)
-    problems: list = field(default_factory=list)
-
-    def partner(self, plane):
-        """Index of the plane recorded together with one; None if there is none."""
-        pairs = [pair for pair in self.paired_planes if plane in pair]
-        return next((a if b == plane else b for a, b in pairs), None)
+PAIRS = re.compile(r"\d+,\d+( \d+,\d+)*")
 
 
 def inspect(plane):
@@ -141,7 +39,9 @@ def inspect(plane):
     """
     path, found = Path(plane.path), Imaging()
     if not path.exists():
-        found.problems.append(f"{path}: no such file or folder; correct the table of streams")
+        found.problems.append(
+            dead_link(path) or f"{path}: no such file or folder; correct the table of streams"
+        )
         return found
     folder = path if path.is_dir() else path.parent
     facts, problems = read_imaging_json(folder)
@@ -174,7 +74,9 @@ def _file_problems(files, folder):
         try:
             size = file.stat().st_size if size is None else size
         except FileNotFoundError:
-            problems.append(f"{file}: no such file; correct 'files' in {folder / NAME}")
+            problems.append(
+                dead_link(file) or f"{file}: no such file; correct 'files' in {folder / NAME}"
+            )
             continue
         if not size:
             problems.append(f"{file}: is empty (0 bytes). Copy it again.")
@@ -186,9 +88,7 @@ def _movie_files(found, plane, facts, folder):
     if "files" in facts:
         return [folder / name for name in facts["files"]]
     suffixes = SUFFIXES[plane.format]
-    stacks = facts.get("z_stack", [])
-    others = {folder / name for name in ([stacks] if isinstance(stacks, str) else stacks)}
-    others |= {found.z_stack, found.frame_times}
+    others = {found.z_stack, found.frame_times, *side_files(facts, folder)}
     files = [
         file
         for file in list_folder(folder)
@@ -201,6 +101,24 @@ def _movie_files(found, plane, facts, folder):
             "there, or correct path and format in the table of streams."
         )
     return files
+
+
+def side_files(facts, folder):
+    """List the files that ``imaging.json`` names for something else than the movie.
+
+    Parameters
+    ----------
+    facts : dict
+        See `read_imaging_json`.
+    folder : Path
+
+    Returns
+    -------
+    set of Path
+    """
+    stacks = facts.get("z_stack", [])
+    names = [stacks] if isinstance(stacks, str) else [*stacks]
+    return {folder / name for name in [*names, facts.get("frame_times", "")] if name}
 
 
 def _find_side_files(found, plane, facts, folder):
@@ -217,7 +135,8 @@ def _find_side_files(found, plane, facts, folder):
             continue
         if not file.is_file():
             found.problems.append(
-                f"{file}: no such file; it is named as {key}. Correct {NAME} or the table of "
+                dead_link(file)
+                or f"{file}: no such file; it is named as {key}. Correct {NAME} or the table of "
                 "streams."
             )
         elif key == "frame_times":
@@ -253,14 +172,30 @@ def _merge(found, plane, facts, folder):
         None if size is None else tuple(size) if isinstance(size, list | tuple) else (size, size)
     )
     found.channel = facts.get("functional_channel", 0) if plane.channel is None else plane.channel
-    found.flyback_planes = tuple(facts.get("flyback_planes", header.flyback_planes))
+    # a header that counts other planes says nothing of these
+    is_same = header.n_planes == found.n_planes
+    of_file = header.flyback_planes if is_same else ()
+    found.flyback_planes = tuple(facts.get("flyback_planes", of_file))
     found.indicator = plane.indicator or facts.get("indicator", "") or header.indicator
     found.decay_s = plane.decay_s or facts.get("decay_s") or decay_of(found.indicator)
     found.z_step_um = plane.z_step_um or facts.get("z_step_um")
     depths = facts.get("depths_um", [])
     found.depth_um = depths[plane.plane] if plane.plane < len(depths) else None
     found.paired_planes = facts.get("paired_planes", [])
+    if plane.paired_planes:
+        found.paired_planes = _read_pairs(found, plane)
     _check_merged(found, plane, folder)
+
+
+def _read_pairs(found, plane):
+    """Pairs of planes as the row has them."""
+    if not PAIRS.fullmatch(plane.paired_planes):
+        found.problems.append(
+            f"{plane.path}: paired_planes is {plane.paired_planes!r} in the table of streams; "
+            "expected pairs of planes, e.g. '0,1 2,3', or nothing"
+        )
+        return []
+    return [[int(p) for p in pair.split(",")] for pair in plane.paired_planes.split()]
 
 
 def _header_rate(found, header):
@@ -305,6 +240,8 @@ def _check_merged(found, plane, folder):
             if header.sampling_rate_hz
             else ""
         )
+        if header.playback_hz:
+            unused = f" (ImageJ's fps, {header.playback_hz:g}, is the speed at which it is played)"
         found.problems.append(
             f"{where}: the frame rate is not known, neither from the file{unused} nor from "
             "imaging.json, the table or a frame clock; a rate is never assumed. Give "
@@ -354,30 +291,57 @@ def plane_files(plane):
     return [*found.files, *found.others]
 
 
-def fill_rows(planes):
-    """Write into rows what other steps than `import_plane` need of ``imaging.json``.
+def fill_rows(planes, *, listed=None):
+    """Write into rows what other rows and ``imaging.json`` say, for the steps to have it.
 
     Parameters
     ----------
     planes : list of sluice.session.Plane
         Rows that can be read; of one table, as pairs are looked up among them.
+    listed : list of sluice.session.Plane
+        All rows of the table, those included that cannot be read: their planes were recorded
+        all the same. `planes` by default.
 
     Returns
     -------
     list of sluice.session.Plane
-        With z_stack, z_step_um and paired_with, where they are known.
+        With z_stack, z_step_um, paired_with and paired_planes, where they are known.
     """
     names = {(p.session, p.path, p.plane): p.name for p in planes}
+    of_rows = _pairs_of_rows(planes if listed is None else listed)
     filled = []
     for plane in planes:
         found = inspect(plane)
         other = found.partner(plane.plane)
+        pairs = of_rows.get(_volume(plane), set())
+        named = {p for pair in pairs for p in pair}
+        # what rows say wins
+        pairs = pairs | {tuple(p) for p in found.paired_planes if named.isdisjoint(p)}
         filled.append(
             replace(
                 plane,
                 z_stack=str(found.z_stack or ""),
                 z_step_um=found.z_step_um,
                 paired_with=plane.paired_with or names.get((plane.session, plane.path, other), ""),
+                paired_planes=" ".join(f"{a},{b}" for a, b in sorted(pairs)),
             )
         )
     return filled
+
+
+def _volume(plane):
+    """What planes of one volume have in common."""
+    return plane.session, plane.path, plane.dataset
+
+
+def _pairs_of_rows(planes):
+    """Pairs of indices of planes of each volume, as rows name them."""
+    by_name = {(p.session, p.name): p for p in planes}
+    pairs = {}
+    for plane in planes:
+        other = by_name.get((plane.session, plane.paired_with))
+        # planes in files of their own are not interleaved
+        if other and _volume(other) == _volume(plane) and other.plane != plane.plane:
+            pair = tuple(sorted((plane.plane, other.plane)))
+            pairs.setdefault(_volume(plane), set()).add(pair)
+    return pairs

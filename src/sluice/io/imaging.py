@@ -7,6 +7,7 @@ from sluice.io.check_plane import inspect
 from sluice.io.imaging_json import NAME
 from sluice.io.movie import Movie, interleaving, require_equal_parts
 from sluice.io.movie_clock import find_clock
+from sluice.io.plane_facts import Difference
 from sluice.ophys.frame_clock import plane_phase
 
 
@@ -77,8 +78,29 @@ def open_movie(plane, *, name="", drop_incomplete_volume=False, with_clock=True)
         decay_s=float(found.decay_s),
         phase=phase,
         clock=clock,
-        differences=found.differences,
+        differences=[*found.differences, *_missing_images(parts)],
     )
+
+
+def _missing_images(parts):
+    """Where files have fewer images than their headers count, though none was cut short.
+
+    That is no error: a header is written before the recording is stopped early.
+    """
+    n_all = sum(part.n_images for part in parts)
+    short = []
+    for part in parts:
+        n_stated = getattr(part, "n_stated", 0)
+        n_images = n_all if n_stated and part.n_stated_files > 1 else part.n_images
+        if n_images < n_stated:
+            short.append((n_images, n_stated, part.path))
+    if not short:
+        return []
+    # the first; the others are of the same recording
+    n_images, n_stated, path = short[0]
+    return [
+        Difference("the number of images", "the files' pages", n_images, n_stated, path),
+    ]
 
 
 def _clock_rate(clock, name):

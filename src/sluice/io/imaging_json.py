@@ -4,6 +4,8 @@ import difflib
 import json
 from pathlib import Path
 
+from sluice.io.movie_headers import dead_link
+
 NAME = "imaging.json"
 
 
@@ -65,7 +67,10 @@ KEYS = {
     ),
     "z_step_um": (_is_positive, "a number above 0 (µm)"),
     "paired_planes": (_is_pairs, "a list of pairs of planes, e.g. [[0, 1], [2, 3]]"),
-    "files": (_is_list_of(_is_text), "a list of file names in the order of the movie"),
+    "files": (
+        lambda value: _is_list_of(_is_text)(value) and bool(value),
+        "a list of file names in the order of the movie",
+    ),
 }
 
 
@@ -84,6 +89,8 @@ def read_imaging_json(folder):
         Every mistake: the file, what was found and what is expected.
     """
     path = Path(folder) / NAME
+    if problem := dead_link(path):
+        return {}, [problem]
     if not path.is_file():
         return {}, []
     try:

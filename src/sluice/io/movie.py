@@ -23,6 +23,8 @@ class Header:
     raw_rate_hz : float
         Images of the file a second, where that is what the file says: divided by the planes
         and channels that are interleaved.
+    playback_hz : float
+        Images a second at which a program shows the file, which is no rate of recording.
     n_planes, n_channels : int
         Interleaved planes (flyback counted) and channels.
     flyback_planes : tuple of int
@@ -51,6 +53,7 @@ class Header:
     dtype: str
     sampling_rate_hz: float | None = None
     raw_rate_hz: float | None = None
+    playback_hz: float | None = None
     n_planes: int | None = None
     n_channels: int | None = None
     flyback_planes: tuple[int, ...] = ()
@@ -100,7 +103,7 @@ class Movie:
     phase : float
         How far behind the start of its volume the plane is recorded, as a fraction of a frame.
     clock : sluice.ophys.frame_clock.FrameClock or None
-    differences : list of sluice.io.check_plane.Difference
+    differences : list of sluice.io.plane_facts.Difference
         Where a person said something else than the file's header.
     unreadable : dict of int to str
         Frames that could not be decoded, with the reason; filled as frames are read. Such a

@@ -7,7 +7,7 @@ import numpy as np
 from sluice.errors import InputError
 from sluice.io.imaging_json import NAME
 from sluice.io.movie_headers import header_of
-from sluice.ophys.frame_clock import FrameClock, choose_times, load_clock
+from sluice.ophys.frame_clock import FrameClock, choose_times, load_clock, n_steps
 
 
 def find_clock(plane, found, parts, *, first, step, n_frames, phase, name):
@@ -20,7 +20,7 @@ def find_clock(plane, found, parts, *, first, step, n_frames, phase, name):
     Parameters
     ----------
     plane : sluice.session.Plane
-    found : sluice.io.check_plane.Imaging
+    found : sluice.io.plane_facts.Imaging
     parts : list of sluice.io.movie.Part
         The opened files.
     first, step, n_frames : int
@@ -55,6 +55,7 @@ def find_clock(plane, found, parts, *, first, step, n_frames, phase, name):
             n_frames=n_frames,
             n_images=n_images * n_together,
             phase=phase,
+            n_steps=n_steps(found.n_planes, found.paired_planes),
         )
     source = str(found.files[0])
     if found.header.has_times:

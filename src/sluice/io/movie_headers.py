@@ -22,7 +22,7 @@ def list_folder(folder):
     Returns
     -------
     dict of Path to int
-        File and bytes, in natural order of the names.
+        File and bytes, in natural order of the names; None for a link that leads nowhere.
     """
     changed_ns = folder.stat().st_mtime_ns
     read = _read_folder if _is_settled(changed_ns) else _read_folder.__wrapped__
@@ -38,9 +38,34 @@ def natural_order(path):
 
 @lru_cache(maxsize=256)
 def _read_folder(folder, changed_ns):
+    found = {}
     with os.scandir(folder) as entries:
-        found = {folder / e.name: e.stat().st_size for e in entries if e.is_file()}
+        for entry in entries:
+            if entry.is_file():
+                found[folder / entry.name] = entry.stat().st_size
+            elif entry.is_symlink() and not entry.is_dir():
+                # a file of git-annex or DataLad that was not fetched is one of the movie still
+                found[folder / entry.name] = None
     return {path: found[path] for path in sorted(found, key=natural_order)}
+
+
+def dead_link(path):
+    """Say that a path is a link that leads nowhere, and what to do; empty if it is not.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+    """
+    if not path.is_symlink() or path.exists():
+        return ""
+    return (
+        f"{path}: is a link to {path.readlink()}, which is not there. If git-annex or DataLad "
+        "keeps the file, fetch it (`git annex get`, `datalad get`); else copy it again."
+    )
 
 
 def _is_settled(changed_ns):

@@ -198,8 +198,36 @@ def _virtual_images(description):
     return 1
 
 
+def _stated_images(description, height, width):
+    """Images that the first page's description counts, and in how many files they are.
+
+    0 where it counts none. What ScanImage counts is the plan and not the file.
+    """
+    if description.startswith("ImageJ="):
+        return _virtual_images(description), 1
+    if description.startswith('{"shape":'):
+        try:
+            return prod(json.loads(description)["shape"]) // (height * width), 1
+        except (ValueError, KeyError, TypeError):
+            return 0, 1
+    pixels = re.search(r"<(?:\w+:)?Pixels\b([^>]*)>", description)
+    if not pixels:
+        return 0, 1
+    sizes = re.findall(r'\bSize[ZCT]="(\d+)"', pixels[1])
+    n_files = len(set(re.findall(r'\bFileName="([^"]*)"', description)))
+    return prod(int(size) for size in sizes), max(1, n_files)
+
+
 class TiffPart:
     """The pages of one TIFF file.
+
+    Attributes
+    ----------
+    n_images : int
+    n_stated : int
+        Images that the header counts; 0 where it counts none.
+    n_stated_files : int
+        Over how many files the header says that these are spread.
 
     Parameters
     ----------
@@ -226,6 +254,7 @@ class TiffPart:
                 whole = (found - first.offset) // self._bytes
                 raise _short(path, f"its header says {n_virtual} images, {whole} are there")
         self.n_images = len(self._offsets)
+        self.n_stated, self.n_stated_files = _stated_images(description, self.height, self.width)
 
     def _walk(self):
         """All pages of the chain, where they are described, and the first one's description."""

@@ -220,7 +220,8 @@ def _imagej(header, facts, page):
     facts = facts or {}
     frames, slices = int(facts.get("frames", 1)), int(facts.get("slices", 1))
     step = _number(facts.get("finterval")) * TIME_S.get(str(facts.get("tunit", "s")), 0)
-    rate = 1 / step if step > 0 else _number(facts.get("fps"))
+    # set by whoever looked at the movie, and no rate of recording
+    playback_hz = _number(facts.get("fps"))
     pixel = None
     if str(facts.get("unit", "")).lower() in MICRON:
         # pixels a unit, as a fraction
@@ -228,7 +229,8 @@ def _imagej(header, facts, page):
         pixel = (dy / ny, dx / nx) if nx and ny else None
     return replace(
         header,
-        sampling_rate_hz=rate if rate > 0 else None,
+        sampling_rate_hz=1 / step if step > 0 else None,
+        playback_hz=playback_hz if playback_hz > 0 else None,
         # "slices" is also what ImageJ calls the frames of a movie that it was not told of
         n_planes=slices if frames > 1 else None,
         n_channels=int(facts["channels"]) if "channels" in facts else None,

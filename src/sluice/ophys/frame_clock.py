@@ -28,7 +28,8 @@ class FrameClock:
     n_expected : int
         Times that the movie should have.
     unit : str
-        What has one time each: ``frames`` (of this plane, or whole volumes) or ``images``.
+        What has one time each: ``frames`` (of this plane, or whole volumes), ``steps`` of the
+        volume, or ``images``.
     first, step : int
         Frame t was taken at time ``first + t * step``.
     phase : float
@@ -102,12 +103,33 @@ def plane_phase(plane, n_planes, pairs=()):
     float
         From 0, below 1.
     """
+    steps = _steps(n_planes, pairs)
+    return steps.index(_leader(plane, pairs)) / len(steps)
 
-    def leader(p):
-        return min([p, *(min(pair) for pair in pairs if p in pair)])
 
-    steps = sorted({leader(p) for p in range(n_planes)})
-    return steps.index(leader(plane)) / len(steps)
+def n_steps(n_planes, pairs=()):
+    """How many steps a volume takes; see `plane_phase`.
+
+    Parameters
+    ----------
+    n_planes : int
+    pairs : sequence of (int, int)
+
+    Returns
+    -------
+    int
+    """
+    return len(_steps(n_planes, pairs))
+
+
+def _leader(plane, pairs):
+    """The first of the planes that are recorded together with one."""
+    return min([plane, *(min(pair) for pair in pairs if plane in pair)])
+
+
+def _steps(n_planes, pairs):
+    """First plane of each step of a volume."""
+    return sorted({_leader(p, pairs) for p in range(n_planes)})
 
 
 def load_clock(path, n_planes, name):
@@ -166,13 +188,14 @@ def choose_times(
     n_frames,
     n_images,
     phase,
+    n_steps=None,
 ):
     """Find out what a clock has counted, and which of its times are a plane's.
 
     An array with one column a plane is told by its shape. A list has a time for each frame
-    (the start of each volume, to which `phase` is added), for each image of any plane, or for
-    each image, channels counted, as pulses of most microscopes have; whichever number is
-    nearest.
+    (the start of each volume, to which `phase` is added), for each step of the volume where
+    planes are recorded at once, for each image of any plane, or for each image, channels
+    counted, as pulses of most microscopes have; whichever number is nearest.
 
     Parameters
     ----------
@@ -189,6 +212,8 @@ def choose_times(
         within one.
     phase : float
         See `plane_phase`.
+    n_steps : int
+        See `n_steps`; as many as planes by default.
 
     Returns
     -------
@@ -199,6 +224,11 @@ def choose_times(
     n_whole = n_frames * n_planes * n_channels
     # of several that are the same number the first is meant
     ways = {n_frames: ("a frame", "frames", 0, 1, phase)}
+    if n_steps is not None and n_steps < n_planes:
+        step_of_plane = round(phase * n_steps)
+        ways.setdefault(
+            n_frames * n_steps, ("a step of the volume", "steps", step_of_plane, n_steps, 0.0)
+        )
     planes_alone = interleaving(order.replace("C", ""), plane, 0, n_planes, 1, n_frames * n_planes)
     ways.setdefault(
         -(-n_images // n_channels), ("an image of any plane", "images", *planes_alone, 0.0)
@@ -301,7 +331,7 @@ def fit_clock(clock_s, n_frames, *, max_difference, name, source, unit="frames",
             "max_clock_difference). Check that all files of the movie are there, that n_planes "
             "is right, and that the clock is that of this movie."
         )
-    _require_increase(clock_s, name, source)
+    _require_increase(clock_s, name, source, unit.removesuffix("s"))
     intervals = np.diff(clock_s)
     period = float(np.median(intervals))
     is_gap = intervals > GAP_PERIODS * period
@@ -315,8 +345,9 @@ def fit_clock(clock_s, n_frames, *, max_difference, name, source, unit="frames",
             raise InputError(
                 f"{name}: the frame clock {source} has {n_times} times and the movie {n_frames} "
                 f"{unit}; its gaps stand for {lost.sum()} times, not for the {n_missing} that are "
-                f"missing ({list_gaps(filled)}). Export the clock again; or leave frame_times out, "
-                "so that times are those of the movie's file or follow from the rate."
+                f"missing ({list_gaps(filled, unit)}). Export the clock again; or leave "
+                "frame_times out, so that times are those of the movie's file or follow from the "
+                "rate."
             )
         times_s = np.interp(np.arange(n_frames), places, clock_s)
     elif n_missing:
@@ -324,25 +355,37 @@ def fit_clock(clock_s, n_frames, *, max_difference, name, source, unit="frames",
     return times_s, ClockFit(n_times, n_frames, 1 / period, int(is_gap.sum()), filled, unit)
 
 
-def list_gaps(filled):
-    """Say where gaps are: how many times are missing behind which."""
-    text = ", ".join(f"{n} behind frame {i}" for i, n in filled[:N_LISTED])
+def list_gaps(filled, unit):
+    """Say where gaps are: how many times are missing behind which.
+
+    Parameters
+    ----------
+    filled : sequence of (int, int)
+    unit : str
+        What has one time each, see `FrameClock`.
+
+    Returns
+    -------
+    str
+    """
+    one = unit.removesuffix("s")
+    text = ", ".join(f"{n} behind {one} {i}" for i, n in filled[:N_LISTED])
     return text + (f" and {len(filled) - N_LISTED} more gaps" if len(filled) > N_LISTED else "")
 
 
-def _require_increase(clock_s, name, source):
+def _require_increase(clock_s, name, source, unit):
     """Refuse times that are no clock's."""
     remedy = "Export the clock again, or name another one under 'frame_times' in imaging.json."
     if not np.isfinite(clock_s).all():
         bad = int(np.flatnonzero(~np.isfinite(clock_s))[0])
         raise InputError(
-            f"{name}: the frame clock {source} has no finite time for frame {bad} "
+            f"{name}: the frame clock {source} has no finite time for {unit} {bad} "
             f"({clock_s[bad]}). {remedy}"
         )
     intervals = np.diff(clock_s)
     if not (intervals > 0).all():
         bad = int(np.flatnonzero(intervals <= 0)[0])
         raise InputError(
-            f"{name}: the frame clock {source} does not increase: {clock_s[bad]:.6f} s for frame "
+            f"{name}: the frame clock {source} does not increase: {clock_s[bad]:.6f} s for {unit} "
             f"{bad} and {clock_s[bad + 1]:.6f} s for the next. {remedy}"
         )

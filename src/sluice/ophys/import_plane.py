@@ -168,7 +168,7 @@ def _times(source, settings, name):
             "equal distances: %s",
             name,
             -fit.difference,
-            list_gaps(fit.filled),
+            list_gaps(fit.filled, fit.unit),
         )
     elif fit.difference < 0:
         logger.warning(
@@ -327,7 +327,7 @@ def _clock_checks(source, clock, settings):
             abs(clock.difference),
             unit=clock.unit,
             message=f"{clock.n_times} times of the clock, {clock.n_frames} {clock.unit}"
-            + (f"; filled: {list_gaps(clock.filled)}" if clock.filled else ""),
+            + (f"; filled: {list_gaps(clock.filled, clock.unit)}" if clock.filled else ""),
             **thresholds["clock_frame_difference"],
         ),
         check(
@@ -346,7 +346,7 @@ def _clock_checks(source, clock, settings):
 
 
 def _header_checks(source, settings):
-    """Judge how far what a person said of the movie is from what its file says."""
+    """Judge how far what a person said, or the pages show, is from what the header says."""
     thresholds, found = settings["checks"], []
     stated = [one for one in source.differences if one.is_difference]
     for one in stated:
