@@ -25,6 +25,7 @@ def export(source, info, folder, **changed):
         rois=source / "rois.pqt",
         stat=source / "stat.npy",
         folder=folder / "suite2p",
+        final_folder=folder / "elsewhere",
         settings={**SETTINGS["segment_plane"], **changed},
         register_settings=SETTINGS["register_plane"],
         device="cpu",
@@ -63,7 +64,8 @@ def test_the_gui_finds_what_it_reads(exported):
     assert "date_proc" not in ops
     np.testing.assert_array_equal(files["iscell"][:, 1], found.table["soma_probability"])
     np.testing.assert_array_equal(files["iscell"][:, 0], files["iscell"][:, 1] > 0.5)
-    assert (place / "data.bin").samefile(ops["reg_file"])
+    # where the folder will stand, not where it is written
+    assert ops["reg_file"] == str(place.parents[1] / "elsewhere" / "plane0" / "data.bin")
 
 
 def test_suite2p_itself_joins_the_folder(exported):

@@ -10,6 +10,7 @@ from ophys.suite2p_planes import NAME, register, write_movie
 from scipy.ndimage import gaussian_filter
 
 from sluice.errors import InputError
+from sluice.ophys.motion_border import find_motion_border_of
 from sluice.ophys.shifts import undo_bidirectional
 from sluice.synth.plane import make_scene
 
@@ -164,7 +165,7 @@ def test_the_largest_shift_is_that_of_whole_frames(tmp_path, nonrigid):
     found = register(tmp_path, info, nonrigid=nonrigid)
     seen = np.arange(60) != 7
     largest = max(np.abs(found.registration[k][seen]).max() for k in ("yoff", "xoff"))
-    # a tenth of 80 px is searched
+    # a tenth of 80 px is searched; several frames have the largest shift
     assert found.checks["max_shift_ratio"]["value"] == largest / 8
 
 
@@ -186,6 +187,67 @@ def test_a_frame_of_noise_is_clipped_and_a_real_jump_is_not(tmp_path):
     found = register(tmp_path, info, nonrigid=False, clear_peak=1e9)
     assert np.flatnonzero(found.table["is_clipped"]).tolist() == [60, 70]
     assert np.abs(found.registration["yoff"][70]) <= 1
+
+
+def test_frames_without_a_picture_are_bad_and_a_real_jump_is_not(tmp_path):
+    rng = np.random.default_rng(13)
+    frames, _ = small_movie(rng, (400, 100, 100), motion=False)
+    # a closed shutter: noise of the digitiser
+    dark = np.r_[50:60, 200, 300:303]
+    frames[dark] = rng.normal(10, 3, (len(dark), 100, 100))
+    frames[120] = np.roll(frames[120], (9, -8), (0, 1))
+    info = write_movie(tmp_path, frames)
+    found = register(tmp_path, info, nonrigid=False)
+    np.testing.assert_array_equal(np.flatnonzero(found.table["is_bad"]), dark)
+    good = np.setdiff1d(np.arange(400), dark)
+    np.testing.assert_allclose(found.images["mean"], found.movie[good].mean(axis=0), rtol=1e-5)
+    # neither those nor one jump say anything about the range that is searched
+    assert found.checks["max_shift_ratio"]["value"] <= 0.2
+    assert found.checks["max_shift_ratio"]["verdict"] == "PASS"
+    assert found.checks["bad_frame_fraction"]["value"] == pytest.approx(len(dark) / 400)
+    found = register(tmp_path, info, nonrigid=False, min_correlation_ratio=0.0)
+    assert not found.table["is_bad"].to_numpy()[dark].all()
+
+
+def test_shifts_that_were_replaced_count_for_the_range_that_is_searched(tmp_path):
+    rng = np.random.default_rng(14)
+    frames, _ = small_movie(rng, (100, 100, 100), motion=False)
+    for t in range(10, 100, 20):
+        frames[t] = np.roll(frames[t], (9, 0), (0, 1))
+    info = write_movie(tmp_path, frames)
+    found = register(tmp_path, info, nonrigid=False, clear_peak=1e9)
+    assert found.table["is_clipped"].sum() == 5
+    # the reference may lie a pixel off
+    assert found.checks["max_shift_ratio"]["value"] >= 0.8
+
+
+@pytest.mark.parametrize("place", [slice(60, 132), slice(0, 72)])  # a vessel, a dark corner
+def test_a_part_without_structure_does_not_widen_the_border(tmp_path, place):
+    rng = np.random.default_rng(15)
+    frames, _ = small_movie(rng, (120, 192, 192), motion=False)
+    frames[:, place, place] = rng.normal(20, 10, (120, 72, 72))
+    found = register(tmp_path, write_movie(tmp_path, frames), block_size_px=64)
+    # a block without anything to hold on to would move by up to 5 px
+    assert np.abs(found.registration["yoff1"]).max() < 0.5
+    assert found.table["nonrigid_max_px"].max() < 1
+    border = find_motion_border_of(found.table, max_shift_px=30)
+    assert max(border.top, border.bottom, border.left, border.right) <= 2
+    for name in ("yrange", "xrange"):
+        start, stop = found.registration[name]
+        assert start <= 1
+        assert stop >= 191
+
+
+def test_only_blocks_at_the_edge_say_what_moved_out_of_view(tmp_path):
+    rng = np.random.default_rng(16)
+    frames, _ = small_movie(rng, (40, 192, 192), motion=False)
+    # a part inside moves on its own
+    frames[20:30, 72:120, 72:120] = np.roll(frames[20:30], (0, 4), (1, 2))[:, 72:120, 72:120]
+    found = register(tmp_path, write_movie(tmp_path, frames), block_size_px=64)
+    assert np.abs(found.registration["xoff1"]).reshape(40, 5, 5)[20:30, 2, 2].min() > 2
+    assert found.table["nonrigid_max_px"].max() < 1
+    assert found.registration["xrange"][0] <= 1
+    assert found.registration["xrange"][1] >= 191
 
 
 def test_intensities_of_images_are_as_recorded(tmp_path):

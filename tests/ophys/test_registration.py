@@ -4,9 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from sluice.errors import SettingsError
 from sluice.ophys.reference_image import first_reference, make_reference
 from sluice.ophys.registration import (
     block_weights,
+    fill_blocks,
     fit_blocks,
     limit_px,
     make_registrar,
@@ -272,3 +274,31 @@ def test_the_search_is_one_pixel_at_least():
         image, settings={**SETTINGS, "max_shift_fraction": 0.001}, device="cpu", blocks_px=None
     )
     assert registrar.rigid(image[None].astype(np.int16))[0].tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed", "refused", "message"),
+    [
+        # `fit_blocks` falls back to rigid registration below
+        ("block_size_px", 32, 31, "greater than or equal to 32"),
+        ("max_shift_fraction", 0.5, 0.51, "less than or equal to 0.5"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(name, allowed, refused, message):
+    made = validate_settings({"ophys": {"register_plane": {name: allowed}}})
+    assert made["ophys"]["register_plane"][name] == allowed
+    with pytest.raises(SettingsError, match=rf"{name}.*{message}"):
+        validate_settings({"ophys": {"register_plane": {name: refused}}})
+
+
+def test_empty_blocks_take_the_shifts_around_them():
+    shifts_px = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
+    is_empty = np.zeros((3, 4), bool)
+    np.testing.assert_array_equal(fill_blocks(shifts_px, is_empty), shifts_px)
+    is_empty[1, 1] = is_empty[0, 0] = True
+    found = fill_blocks(shifts_px, is_empty)
+    # seven of eight neighbours of the first, two of three of the other
+    assert found[0, 0, 1, 1] == pytest.approx(np.mean([1, 2, 4, 6, 8, 9, 10]))
+    assert found[0, 0, 0, 0] == pytest.approx(np.mean([1, 4]))
+    np.testing.assert_array_equal(found[:, :, ~is_empty], shifts_px[:, :, ~is_empty])
+    assert not fill_blocks(shifts_px, np.ones((3, 4), bool)).any()

@@ -46,3 +46,10 @@ def test_blur_lowers_crispness_and_noise_hardly_raises_it():
     # without smoothing the same noise would outweigh everything
     assert crispness(image + noise, smooth_px=0.01) > 1.3 * crispness(image, smooth_px=0.01)
     assert crispness(np.full((20, 20), 7.0)) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1), (1, 1)])
+def test_a_strip_of_one_pixel_has_no_crispness_and_does_not_raise(shape):
+    image = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
+    assert crispness(image) is None
+    assert np.isfinite(residual_shifts(np.stack([image, image]), image)).all()

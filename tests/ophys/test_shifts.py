@@ -8,6 +8,7 @@ from sluice.ophys.shifts import (
     clip_shifts,
     fill_shifts,
     find_bad_frames,
+    find_frames_without_picture,
     undo_bidirectional,
     valid_range,
 )
@@ -91,15 +92,40 @@ def test_frames_that_jump_correlate_badly_or_reach_the_limit_are_bad():
     shifts_px[10], correlation[10] = (4, 0), 0.001
     shifts_px[20] = (4, 0)
     shifts_px[30] = (0, -13)
-    bad = find_bad_frames(shifts_px, correlation, limit_px=13, ratio=1.0)
+    is_clear = np.zeros(1000, bool)
+    bad = find_bad_frames(shifts_px, correlation, is_clear, limit_px=13, ratio=1.0)
     assert np.flatnonzero(bad).tolist() == [10, 30]
+    # a clear peak is at the right place, however far; at the limit it may lie beyond
+    bad = find_bad_frames(shifts_px, correlation, ~is_clear, limit_px=13, ratio=1.0)
+    assert np.flatnonzero(bad).tolist() == [30]
+
+
+def test_frames_without_a_picture_correlate_far_below_the_others():
+    rng = np.random.default_rng(1)
+    correlation = np.r_[rng.uniform(0.05, 0.07, 500), rng.uniform(0.03, 0.04, 500)]
+    is_clear = np.ones(1000, bool)
+    dark = np.r_[7, 100:110, 600:800, 999]
+    correlation[dark], is_clear[dark] = 0.0036, False
+    # far below the others, but at a place that noise does not find
+    correlation[300] = 0.025
+    low = find_frames_without_picture(correlation, is_clear, ratio=0.3)
+    # 600 to 800: longer than the running median, which is as low there
+    np.testing.assert_array_equal(np.flatnonzero(low), dark)
+    assert not find_frames_without_picture(correlation, is_clear, ratio=0.0).any()
+    # a plane that dims by more than that, slowly, is seen all the time
+    fading = np.geomspace(0.1, 0.005, 1000)
+    assert not find_frames_without_picture(fading, np.ones(1000, bool), ratio=0.3).any()
+    for nothing in (np.zeros(20), np.full(20, -0.01)):
+        assert not find_frames_without_picture(nothing, np.zeros(20, bool), ratio=0.3).any()
 
 
 def test_one_small_movement_in_a_still_movie_is_not_bad():
     shifts_px = np.zeros((1500, 2))
     shifts_px[700] = 1
-    assert not find_bad_frames(shifts_px, np.ones(1500), limit_px=13, ratio=1.0).any()
-    assert not find_bad_frames(shifts_px[:10], np.zeros(10), limit_px=13, ratio=1.0).any()
+    is_clear = np.zeros(1500, bool)
+    options = {"limit_px": 13, "ratio": 1.0}
+    assert not find_bad_frames(shifts_px, np.ones(1500), is_clear, **options).any()
+    assert not find_bad_frames(shifts_px[:10], np.zeros(10), is_clear[:10], **options).any()
 
 
 @settings(max_examples=60, deadline=None)

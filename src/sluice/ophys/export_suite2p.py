@@ -26,6 +26,7 @@ def export_suite2p_file(
     rois,
     stat,
     folder,
+    final_folder,
     settings,
     register_settings,
     device,
@@ -45,7 +46,7 @@ def export_suite2p_file(
     are the pixel weights `lam`.
 
     Differences from a folder of suite2p's: no dates, so that the same input gives the same
-    bytes; paths are those at the time of writing. Without a ROI the files are there and empty;
+    bytes; paths are absolute and of `final_folder`. Without a ROI the files are there and empty;
     suite2p's GUI does not open that.
 
     Parameters
@@ -60,6 +61,8 @@ def export_suite2p_file(
     folder : path
         ``suite2p``, which suite2p's GUI opens as a whole; made, with ``plane0`` in it, whose
         files are replaced.
+    final_folder : path
+        Where `folder` will stand when all is written.
     settings : dict
         ``ophys.segment_plane``.
     register_settings : dict
@@ -79,7 +82,7 @@ def export_suite2p_file(
     traces, neuropil = extract(found, registered, info, filled=filled, device=device)
     spikes = deconvolve(traces, neuropil, filled=filled, device=device)
     probability = pd.read_parquet(rois)["soma_probability"].to_numpy(float)
-    db = _db(place, info)
+    db = _db(Path(final_folder).absolute() / PLANE_FOLDER, info)
     outputs = _registration_outputs(registration, images, info)
     detected = _detection_outputs(detection, outputs, filled)
 

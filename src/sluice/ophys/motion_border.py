@@ -37,8 +37,8 @@ def find_motion_border_of(table, *, max_shift_px):
     A frame whose content lay lower (positive ``y_px``) was moved up, and its lowest rows are
     unknown; so ``bottom = max(y)``, ``top = -min(y)``, ``right = max(x)``, ``left = -min(x)``,
     each at least 0 and rounded up (Allen, ophys_etl: the same with the opposite sign, as its
-    shifts are those that were applied). The shifts of a frame's blocks lie up to
-    `nonrigid_max_px` around their mean, which is added on every side.
+    shifts are those that were applied). The shifts of a frame's blocks at the image's edge lie
+    up to `nonrigid_max_px` around the mean of all, which is added on every side.
 
     Only good frames count: one that is missing or could not be registered says nothing about
     the plane, and would take a strip off it. Where every frame is bad, all count, as in

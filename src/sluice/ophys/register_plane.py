@@ -17,6 +17,7 @@ from sluice.ophys.shifts import (
     clip_shifts,
     fill_shifts,
     find_bad_frames,
+    find_frames_without_picture,
     undo_bidirectional,
     valid_range,
 )
@@ -75,8 +76,10 @@ def register_plane_file(
         ``shifts.pqt``, one row a frame; written. `y_px`, `x_px`: how far the frame's content
         lay from its place in the reference (down, right; px), the mean over blocks.
         `correlation`: peak of the rigid phase correlation, NaN for a missing frame.
-        `nonrigid_max_px`: largest distance of a block's shift from that mean. `is_clipped`:
-        the rigid shift was replaced. `is_bad`: missing, or not to be registered.
+        `nonrigid_max_px`: largest distance of a block's shift from that mean, of the blocks
+        that touch the image's edge, which alone say what moved out of view. `is_clipped`:
+        the rigid shift was replaced. `is_bad`: missing, without a picture, or its place is
+        not known.
     images : path
         npz, float32 (height, width), intensity as recorded; written: `mean`, `max` (of means
         over `max_projection_bin_s`), over frames that are not bad; `reference`.
@@ -118,15 +121,16 @@ def register_plane_file(
     def read(start, stop):
         return undo_bidirectional(read_frames(movie, info, start, stop), phase_px)
 
-    rigid_px, is_clipped, is_bad, correlation = _find_rigid(
+    rigid_px, is_clipped, is_bad, correlation, usual_max_px = _find_rigid(
         registrar, read, info, is_missing, settings
     )
     accumulator = Accumulator.start(info, is_bad, settings)
     block_px = _write_registered(registrar, read, registered, info, rigid_px, accumulator)
     projections = accumulator.finish()
     total_px = rigid_px[:, :, None] + block_px
-    yrange, xrange = _ranges(total_px, is_bad, info)
-    table = _shift_table(total_px, correlation, is_clipped, is_bad)
+    grid = (1, 1) if registrar.blocks is None else tuple(map(len, registrar.blocks))
+    yrange, xrange = _ranges(total_px, grid, is_bad, info)
+    table = _shift_table(total_px, grid, correlation, is_clipped, is_bad)
 
     table.to_parquet(shifts, index=False)
     _save_images(images, projections, reference, info)
@@ -146,7 +150,7 @@ def register_plane_file(
     residual_px = residual_shifts(
         projections.block_means[(slice(None), *crop)], projections.mean[crop]
     )
-    search_px = np.abs(rigid_px[~is_missing]).max(), limit_px(info.shape[1:], settings)
+    search_px = usual_max_px, limit_px(info.shape[1:], settings)
     found = _checks(table, residual_px, projections, crop, search_px, settings, Path(figure).name)
     save_checks(found, checks)
     save_figure(figure, table=table, projections=projections, crop=crop, info=info)
@@ -213,29 +217,48 @@ def _batches(info):
 
 
 def _find_rigid(registrar, read, info, is_missing, settings):
-    """Rigid shifts (int64), which were replaced, which frames are bad, correlations."""
+    """Find the shifts of whole frames.
+
+    Returns
+    -------
+    Shifts (int64), which were replaced, which frames are bad, correlations, and the shift
+    (px) that 99 % of the frames with a picture stay below, as found.
+    """
     found = [registrar.rigid(read(start, stop)) for start, stop in _batches(info)]
-    shifts_px = np.concatenate([f[0] for f in found]).astype(np.float64)
+    found_px = np.concatenate([f[0] for f in found]).astype(np.float64)
     correlation = np.concatenate([f[1] for f in found])
-    shifts_px = fill_shifts(shifts_px, is_missing)
+    is_clear = np.concatenate([f[2] for f in found]) >= settings["clear_peak"]
+    shifts_px = fill_shifts(found_px, is_missing)
     window = int(settings["outlier_window_s"] * info.sampling_rate_hz) // 2 * 2 + 1
     shifts_px, is_clipped = clip_shifts(
         shifts_px,
-        np.concatenate([f[2] for f in found]) >= settings["clear_peak"],
+        is_clear,
         shape_px=info.shape[1:],
         window=window,
         outlier_fraction=settings["outlier_fraction"],
     )
     seen = np.flatnonzero(~is_missing)
+    has_none = find_frames_without_picture(
+        correlation[seen], is_clear[seen], ratio=settings["min_correlation_ratio"]
+    )
     is_bad = is_missing.copy()
-    is_bad[seen] = find_bad_frames(
+    is_bad[seen] = has_none | find_bad_frames(
         shifts_px[seen],
         correlation[seen],
+        is_clear[seen],
         limit_px=limit_px(info.shape[1:], settings),
         ratio=settings["bad_frame_ratio"],
     )
     correlation[is_missing] = np.nan
-    return np.rint(shifts_px).astype(np.int64), is_clipped & ~is_missing, is_bad, correlation
+    shown_px = np.abs(found_px[seen[~has_none]]).max(axis=1)
+    return (
+        np.rint(shifts_px).astype(np.int64),
+        is_clipped & ~is_missing,
+        is_bad,
+        correlation,
+        # one frame that jumped never counts, however short the movie
+        np.quantile(shown_px, 0.99, method="lower"),
+    )
 
 
 def _write_registered(registrar, read, registered, info, rigid_px, accumulator):
@@ -257,16 +280,27 @@ def _write_registered(registrar, read, registered, info, rigid_px, accumulator):
     return np.concatenate(found)
 
 
-def _ranges(total_px, is_bad, info):
-    """What all good frames have seen; where all are bad, all frames."""
+def _ranges(total_px, grid, is_bad, info):
+    """What all good frames have seen; where all are bad, all frames.
+
+    Each edge goes by the blocks that touch it.
+    """
     good = total_px[~is_bad] if not is_bad.all() else total_px
-    return tuple(
-        valid_range(good[:, axis].min(axis=1), good[:, axis].max(axis=1), size)
-        for axis, size in enumerate(info.shape[1:])
+    y_px, x_px = np.moveaxis(good.reshape(len(good), 2, *grid), 1, 0)
+    return (
+        valid_range(y_px[:, 0].min(axis=1), y_px[:, -1].max(axis=1), info.height),
+        valid_range(x_px[:, :, 0].min(axis=1), x_px[:, :, -1].max(axis=1), info.width),
     )
 
 
-def _shift_table(total_px, correlation, is_clipped, is_bad):
+def _at_edge(grid):
+    """Which blocks touch the edge of the image: bool (n_blocks,)."""
+    rows, columns = np.indices(grid)
+    inside = (rows > 0) & (rows < grid[0] - 1) & (columns > 0) & (columns < grid[1] - 1)
+    return ~inside.ravel()
+
+
+def _shift_table(total_px, grid, correlation, is_clipped, is_bad):
     mean_px = total_px.mean(axis=2, dtype=np.float64)
     from_mean = np.hypot(*np.moveaxis(total_px - mean_px[:, :, None], 1, 0))
     return pd.DataFrame(
@@ -274,7 +308,7 @@ def _shift_table(total_px, correlation, is_clipped, is_bad):
             "y_px": mean_px[:, 0],
             "x_px": mean_px[:, 1],
             "correlation": correlation,
-            "nonrigid_max_px": from_mean.max(axis=1).astype(np.float64),
+            "nonrigid_max_px": from_mean[:, _at_edge(grid)].max(axis=1).astype(np.float64),
             "is_clipped": is_clipped,
             "is_bad": is_bad,
         }
@@ -306,8 +340,7 @@ def _save_images(path, projections, reference, info):
 
 def _checks(table, residual_px, projections, crop, search_px, settings, figure):
     distance = np.hypot(*residual_px.T)
-    # of all frames that are not missing: those at the end of the search are bad
-    largest, limit = search_px
+    usual_max_px, limit = search_px
     before, after = crispness(projections.raw_mean[crop]), crispness(projections.mean[crop])
     rows = [
         (
@@ -318,7 +351,7 @@ def _checks(table, residual_px, projections, crop, search_px, settings, figure):
         ),
         (
             "crispness_ratio",
-            after / before if before > 0 else None,
+            after / before if before else None,
             "",
             "gradient of the mean image, after over before",
         ),
@@ -332,13 +365,14 @@ def _checks(table, residual_px, projections, crop, search_px, settings, figure):
             "bad_frame_fraction",
             table["is_bad"].mean(),
             "",
-            f"{table['is_bad'].sum()} frames are missing or could not be registered",
+            f"{table['is_bad'].sum()} frames are missing, show no picture or could not be "
+            "registered",
         ),
         (
             "max_shift_ratio",
-            largest / limit,
+            usual_max_px / limit,
             "",
-            f"largest shift of a whole frame {largest} px, searched up to {limit} px",
+            f"99 % of the frames moved by {usual_max_px:.0f} px or less, searched up to {limit} px",
         ),
     ]
     return [

@@ -66,9 +66,8 @@ def _draw_images(figure, grid, projections, crop):
 def _draw_shifts(axes, table, time_s):
     for column, name, colour in (("y_px", "y", Y_COLOUR), ("x_px", "x", X_COLOUR)):
         axes.plot(time_s, table[column], lw=0.6, color=colour, label=name)
-    axes.plot(
-        time_s, table["nonrigid_max_px"], lw=0.5, color=OTHER_COLOUR, label="largest of a block"
-    )
+    label = "largest of a block at the edge"
+    axes.plot(time_s, table["nonrigid_max_px"], lw=0.5, color=OTHER_COLOUR, label=label)
     for column, name, marker in (("is_clipped", "clipped", "x"), ("is_bad", "bad", "|")):
         chosen = table[column].to_numpy()
         if chosen.any():

@@ -15,6 +15,10 @@ from sluice.ophys.suite2p_settings import import_suite2p
 logger = logging.getLogger(__name__)
 
 MIN_BLOCK_PX = 32
+# How far, in standard deviations of noise, the correlation peak of a block must be expected to
+# stand out. Blocks of noise have less than 3; those of a movie so dark that blocks jitter by
+# 1 px have 9.
+MIN_BLOCK_CLARITY = 5.0
 # Frames whose spectra are held at once; those of 512 x 512 px are 5 MB each.
 SPECTRUM_BATCH = 10
 
@@ -60,6 +64,32 @@ def block_weights(starts, stops, size_px):
     return np.stack([np.interp(pixels, centres, row) for row in unit], 1).astype(np.float32)
 
 
+def fill_blocks(shifts_px, is_empty):
+    """Give blocks without structure the mean shift of the blocks around them.
+
+    Parameters
+    ----------
+    shifts_px : float32 array, shape (n_frames, 2, rows, columns)
+    is_empty : bool array, shape (rows, columns)
+        Where all are, no block moves.
+
+    Returns
+    -------
+    float32 array, shape (n_frames, 2, rows, columns)
+        Empty blocks have the mean over those that are not and are nearest, diagonals included.
+    """
+    filled = shifts_px.copy()
+    full = np.argwhere(~is_empty)
+    for row, column in np.argwhere(is_empty):
+        if len(full) == 0:
+            filled[:, :, row, column] = 0
+            continue
+        distance = np.abs(full - (row, column)).max(axis=1)
+        y, x = full[distance == distance.min()].T
+        filled[:, :, row, column] = shifts_px[:, :, y, x].mean(axis=2)
+    return filled
+
+
 def limit_px(shape, settings):
     """Largest rigid shift that is searched for: whole pixels, one at least."""
     return max(1, round(settings["max_shift_fraction"] * min(shape)))
@@ -78,6 +108,8 @@ class Registrar:
     max_shift_fraction, max_nonrigid_px, nonrigid_snr
         Settings of ``ophys.register_plane``.
     device : torch.device
+    empty_blocks : bool array, shape (n_blocks,), or None
+        Blocks without structure, e.g. in a vessel; they take the shifts of their neighbours.
     """
 
     filters: tuple
@@ -86,6 +118,7 @@ class Registrar:
     max_nonrigid_px: int
     nonrigid_snr: float
     device: Any
+    empty_blocks: Any = None
 
     def rigid(self, frames):
         """Find the shift of each whole frame.
@@ -149,7 +182,10 @@ class Registrar:
                 self.max_nonrigid_px,
             )[:2]
         found = np.stack([y.cpu().numpy(), x.cpu().numpy()], 1)
-        return found.reshape(len(frames), 2, *blocks[2])
+        found = found.reshape(len(frames), 2, *blocks[2])
+        if self.empty_blocks is None:
+            return found
+        return fill_blocks(found, self.empty_blocks.reshape(blocks[2]))
 
     def _clip(self, frames):
         """Frames on the device, clipped to the range of the reference."""
@@ -266,8 +302,11 @@ def make_registrar(reference, *, settings, device, blocks_px, frames=None):
     )
     if blocks is None:
         return registrar
-    spectra = _block_spectra(registrar, reference, frames)
-    return replace(registrar, filters=(*filters[:5], spectra, *filters[6:]))
+    spectra, empty_blocks = _block_spectra(registrar, reference, frames)
+    filters = (*filters[:5], spectra, *filters[6:])
+    if empty_blocks.any():
+        logger.info("%d of %d blocks have no structure", empty_blocks.sum(), len(empty_blocks))
+    return replace(registrar, filters=filters, empty_blocks=empty_blocks)
 
 
 def _block_spectra(registrar, reference, frames):
@@ -284,7 +323,10 @@ def _block_spectra(registrar, reference, frames):
 
     Returns
     -------
-    complex64 tensor, shape (n_blocks, block_height, block_width)
+    spectra : complex64 tensor, shape (n_blocks, block_height, block_width)
+    is_empty : bool array, shape (n_blocks,)
+        The peak is expected to be less than `MIN_BLOCK_CLARITY`: for weights w and a coherence
+        c of each frequency, sum(w c) / sqrt(sum(w^2) / 2). No block without `frames`.
     """
     import torch
 
@@ -292,6 +334,7 @@ def _block_spectra(registrar, reference, frames):
     phases = image.conj() / (image.abs() + 1e-5)
     # suite2p's spectra have the size of its Gaussian
     found = phases * registrar.filters[5].abs()
+    is_empty = np.zeros(len(found), bool)
     n = 0 if frames is None else len(frames)
     if n > 1:
         cross, power = torch.zeros_like(image), torch.zeros_like(image.real)
@@ -304,8 +347,13 @@ def _block_spectra(registrar, reference, frames):
             power += (spectra.abs() ** 2).sum(dim=0)
         squared = cross.abs() ** 2 / (n * power + 1e-5)
         # chance alone gives 1 / n
-        found = found * ((squared - 1 / n) / (1 - 1 / n)).clamp(0, 1).sqrt()
-    return found.to(torch.complex64)
+        coherence = ((squared - 1 / n) / (1 - 1 / n)).clamp(0, 1).sqrt()
+        found = found * coherence
+        weights = found.abs()
+        noise = (weights**2).sum(dim=(1, 2)).div(2).sqrt()
+        peak = (weights * coherence).sum(dim=(1, 2))
+        is_empty = (peak < MIN_BLOCK_CLARITY * noise).cpu().numpy()
+    return found.to(torch.complex64), is_empty
 
 
 def _spectra_of_blocks(registrar, frames):

@@ -59,7 +59,10 @@ def crispness(image, *, smooth_px=1.5):
 
     Returns
     -------
-    float
+    float or None
+        None where the image is less than 2 px high or wide and has no gradient.
     """
+    if min(image.shape) < 2:
+        return None
     smooth = gaussian_filter(image.astype(np.float64), smooth_px, mode="nearest")
     return float(np.sqrt(sum(np.sum(g**2) for g in np.gradient(smooth))))

@@ -93,22 +93,56 @@ def fill_shifts(shifts_px, is_missing):
     return filled
 
 
-def find_bad_frames(shifts_px, correlation, *, limit_px, ratio, window=101):
-    """Find frames that could not be registered.
+def find_frames_without_picture(correlation, is_clear, *, ratio, window=101):
+    """Find frames that do not show the plane, as behind a closed shutter.
+
+    Their correlation is far below that of the frames around them: less than `ratio` of its
+    running median. Where such frames last for longer than half the window, the running median
+    is theirs; so a frame without a clear peak is also judged by the median of the whole movie.
+    One with a clear peak is not: the plane dims in a long movie, and is seen all the same.
+
+    Parameters
+    ----------
+    correlation : float64 array, shape (n_frames,)
+        Peak of the phase correlation with the reference.
+    is_clear : bool array, shape (n_frames,)
+        The correlation has a peak that noise does not make.
+    ratio : float
+        0 finds none.
+    window : int
+        Frames of the running median; odd.
+
+    Returns
+    -------
+    bool array, shape (n_frames,)
+    """
+    found = np.maximum(correlation, 0)
+    usual = median_filter(found, size=_odd_window(window, len(found)), mode="nearest")
+    return (found < ratio * usual) | (~is_clear & (found < ratio * np.median(found)))
+
+
+def _odd_window(window, n_frames):
+    return min(window, (n_frames - 1) // 2 * 2 + 1)
+
+
+def find_bad_frames(shifts_px, correlation, is_clear, *, limit_px, ratio, window=101):
+    """Find frames whose place is not known.
 
     A frame is bad if d / c > 100 * `ratio`, d being the distance of its shift from the running
     median in units of the mean distance and c its correlation in units of the running median
     (suite2p, compute_crop), or if its shift is within 5 % of the largest that was searched
     for. The limit is that of the search, which goes by the smaller dimension of the image;
     suite2p's rule goes by height and width. The mean distance counts as 0.1 px at least: in a
-    movie that stands
-    still, one frame that moved by a pixel is not bad.
+    movie that stands still, one frame that moved by a pixel is not bad. And, unlike in
+    suite2p, a frame with a clear peak is not bad for its distance: the plane did jump.
 
     Parameters
     ----------
     shifts_px : float64 array, shape (n_frames, 2)
     correlation : float64 array, shape (n_frames,)
         Peak of the phase correlation with the reference.
+    is_clear : bool array, shape (n_frames,)
+        The correlation has a peak that noise does not make.
     limit_px : float
         Largest shift that was searched for.
     ratio : float
@@ -119,14 +153,14 @@ def find_bad_frames(shifts_px, correlation, *, limit_px, ratio, window=101):
     -------
     bool array, shape (n_frames,)
     """
-    window = min(window, (len(shifts_px) - 1) // 2 * 2 + 1)
+    window = _odd_window(window, len(shifts_px))
     median = median_filter(shifts_px, size=(window, 1), mode="nearest")
     distance = np.hypot(*(shifts_px - median).T)
     distance = distance / max(distance.mean(), 0.1)
     usual = median_filter(correlation, size=window, mode="nearest")
     relative = np.maximum(correlation, 0) / np.maximum(usual, np.finfo(float).tiny)
     at_limit = (np.abs(shifts_px) > 0.95 * limit_px).any(axis=1)
-    return (distance > 100 * ratio * relative) | at_limit
+    return ((distance > 100 * ratio * relative) & ~is_clear) | at_limit
 
 
 def valid_range(lowest_px, highest_px, size_px):

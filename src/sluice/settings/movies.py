@@ -41,8 +41,9 @@ class ImportPlaneChecks(Section):
     )
     layout_header_differences: Threshold = Field(
         Threshold(warning=0, fail=2),
-        description="How many of `n_planes` and `n_channels` are given otherwise in the table of "
-        "streams or imaging.json than in the file's header.",
+        description="How many of `n_planes`, `n_channels` and the number of images are given "
+        "otherwise in the table of streams or imaging.json, or found otherwise, than in the file's "
+        "header.",
     )
     saturated_pixels: Threshold = Field(
         Threshold(warning=800, fail=1000),
@@ -117,12 +118,16 @@ class RegisterPlaneChecks(Section):
     )
     bad_frame_fraction: Threshold = Field(
         Threshold(warning=0.02, fail=0.2),
-        description="Frames that are missing or could not be registered, as a fraction.",
+        description="Frames that are missing, show no picture or could not be registered, as a "
+        "fraction.",
     )
     max_shift_ratio: Threshold = Field(
         Threshold(warning=0.6, fail=0.95),
-        description="Largest rigid shift of a frame, bad ones included, over the largest that is "
-        "searched for; near 1 the search is too small or the plane moved out of view.",
+        description="Rigid shift that 99 % of the frames stay below, over the largest that is "
+        "searched for; near 1 the search is too small or the plane moved out of view. Shifts "
+        "count as they were found, before outliers are replaced. Frames that are missing or show "
+        "no picture (`min_correlation_ratio`) do not count; single frames that jump or are lost "
+        "are counted by `clipped_frame_fraction` and `bad_frame_fraction`.",
     )
 
 
@@ -132,14 +137,15 @@ class RegisterPlane(Section):
     nonrigid: bool = Field(
         True, description="Move blocks of the image on their own after the whole frame."
     )
-    block_size_px: Count = Field(
+    # plain types: the bounds of `Count` and `Fraction` would take the place of narrower ones
+    block_size_px: int = Field(
         128,
         ge=32,
         description="Height and width of a block (px); blocks overlap by half. Halves of the "
         "image are used where a block is as large as the image; an image of less than 64 px is "
         "registered rigidly.",
     )
-    max_shift_fraction: Fraction = Field(
+    max_shift_fraction: float = Field(
         0.1,
         gt=0,
         le=0.5,
@@ -189,7 +195,15 @@ class RegisterPlane(Section):
     bad_frame_ratio: Positive = Field(
         1.0,
         description="A frame is bad if its deviation from the running median of shifts, over the "
-        "mean deviation and over its relative correlation, exceeds 100 times this (suite2p).",
+        "mean deviation and over its relative correlation, exceeds 100 times this (suite2p), "
+        "unless its correlation peak is clear (`clear_peak`).",
+    )
+    min_correlation_ratio: Fraction = Field(
+        0.3,
+        lt=1,
+        description="A frame is also bad if its correlation with the reference is less than this "
+        "times the running median of it: it does not show the plane, as behind a closed shutter. "
+        "0 turns this off.",
     )
     max_projection_bin_s: Positive = Field(
         0.25,
