@@ -24,7 +24,7 @@ class Plan:
     left_out : list of (Stream or Plane, str)
         Streams that cannot, each with the reason.
     containers : dict of str to list of (str, str)
-        (session, plane) of the readable members of each container, two at least.
+        (session, plane) of the members of each container that is worked on.
     unmatched : list of (str, str)
         Containers whose cells are not matched, each with the reason.
     """
@@ -104,8 +104,9 @@ def load_plan(settings):
                 left_out.append((stream, problem))
             else:
                 readable.append(stream)
-    planes = fill_rows([s for s in readable if s.kind == "plane"])
-    readable = [s for s in readable if s.kind != "plane"] + planes
+    planes = [s for s in streams if s.kind == "plane"]
+    filled = fill_rows([s for s in readable if s.kind == "plane"], listed=planes)
+    readable = [s for s in readable if s.kind != "plane"] + filled
     listed = load_containers(settings["containers"], streams)
     containers, unmatched = _matched(listed, readable, chosen)
     return Plan(chosen, readable, left_out, containers, unmatched)
@@ -114,20 +115,23 @@ def load_plan(settings):
 def _matched(listed, readable, chosen):
     """Split containers into those to work on and those that cannot be matched.
 
-    Members that cannot be read are left out of their container. A container with a session
-    that is not worked on now is none of this run's business.
+    Without one of its members a container would give other cells, and other names to those
+    that stay: it is left as it is. A container with a session that is not worked on now is none
+    of this run's business.
     """
     known = {(s.session, s.name) for s in readable}
     containers, unmatched = {}, []
     for container in listed:
         if not {session for session, _ in container.members} <= set(chosen):
             continue
-        left = [member for member in container.members if member in known]
-        if len(left) > 1:
-            containers[container.name] = left
-        else:
-            why = f"{len(left)} of its {len(container.members)} planes can be read; two are needed"
+        if missing := [" ".join(m) for m in container.members if m not in known]:
+            why = (
+                f"{', '.join(missing)} cannot be read; its cells are not matched again. Mend it, "
+                "or take its row out of the table of containers: cells may get other names then"
+            )
             unmatched.append((container.name, why))
+        else:
+            containers[container.name] = list(container.members)
     return containers, unmatched
 
 

@@ -23,6 +23,8 @@ PLANE_STEPS = (
     "plane_qc",
     "export_alf_plane",
 )
+# Outputs the rules mark temporary: a job whose others are there is done without them.
+TEMPORARY = {"traces", "movie", "registered"}
 STEPS = (
     "check_probe",
     "preprocess_probe",
@@ -137,8 +139,10 @@ def _state(job_record, log, results):
         if _is_alive(noted):
             return "running", f"since {noted['started']} on {noted['host']}"
         return "to do", "was killed; runs again"
-    if job_record and all((results / o["path"]).exists() for o in job_record["outputs"]):
-        return "done", ""
+    if job_record:
+        lasting = [o["path"] for o in job_record["outputs"] if o["name"] not in TEMPORARY]
+        if all((results / path).exists() for path in lasting):
+            return "done", ""
     return "to do", ""
 
 

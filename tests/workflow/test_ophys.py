@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -166,7 +167,7 @@ def test_a_movie_that_cannot_be_planned_is_left_out(tmp_path, raw_copy):
     notices = [line for line in done.stdout.splitlines() if "left out" in line]
     assert len(notices) == 2
     assert f"{SESSION} FOV_00" in notices[0] and "rate" in notices[0]
-    assert f"container {CONTAINER}: 1 of its 2 planes can be read" in notices[1]
+    assert f"container {CONTAINER}: {SESSION} FOV_00 cannot be read" in notices[1]
     assert f"session={SECOND}" in done.stdout and f"session={SESSION}" not in done.stdout
     assert notices[1].split("left out: ")[1] in lab.sluice("status").stdout
 
@@ -239,6 +240,7 @@ def test_real_clip(tmp_path, real_data):
     facts = {"frame_rate_hz": 31.0, "indicator": "GCaMP6f", "um_per_pixel": 0.78}
     (folder / "imaging.json").write_text(json.dumps(facts))
     lab.sluice("scan", tmp_path / "raw", "--overwrite")
+    lab.configure(ophys={"segment_plane": {"keep_suite2p_folder": True}})
     lab.run()
     alf = lab.results / "derived" / SESSION / "alf/FOV_00"
     dff = np.load(alf / "_sluice_mpci.ROIDff.npy")
@@ -247,5 +249,9 @@ def test_real_clip(tmp_path, real_data):
     assert np.isfinite(np.load(alf / "_sluice_mpci.ROIEvents.npy")).all()
     with h5py.File(folder / "movie_100x100x100.h5") as file:
         mean = file["data"][:].mean(axis=0)
+    kept = lab.results / "work" / SESSION / "FOV_00/export_suite2p/suite2p/plane0"
+    ops = np.load(kept / "ops.npy", allow_pickle=True).item()
+    assert Path(ops["save_path"]) == kept and Path(ops["reg_file"]).is_file()
+    assert np.load(kept / "F.npy").shape == dff.T.shape
     found = np.load(alf / "mpciMeanImage.images.npy")
     assert np.corrcoef(mean.ravel(), found.ravel())[0, 1] > 0.8  # motion blurs the raw mean

@@ -14,6 +14,7 @@ with job(snakemake) as step:
         rois=step.input.rois,
         stat=step.input.stat,
         folder=step.output.folder,
+        final_folder=snakemake.output.folder,
         settings=step.params.settings,
         register_settings=step.params.register_settings,
         device=step.device,
