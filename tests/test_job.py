@@ -20,9 +20,9 @@ configfile: "config.yaml"
 rule step:
     input: raw="raw.txt"
     output:
-        first="results/work/{{session}}/first.txt",
-        folder=directory("results/work/{{session}}/folder"),
-        checks="results/work/{{session}}/checks.json",
+        first="results/made/{{session}}/first.txt",
+        folder=directory("results/made/{{session}}/folder"),
+        checks="results/made/{{session}}/checks.json",
     log: "results/logs/{{session}}/step.log"
     params: settings=dict(factor=2), code="abc"
     wildcard_constraints: session=".+"
@@ -56,7 +56,7 @@ class Workflow:
         (folder / "Snakefile").write_text(SNAKEFILE.format(src=str(ROOT / "src")))
         (folder / "config.yaml").write_text("results: results\n")
         (folder / "raw.txt").write_text("raw")
-        self.work = folder / "results/work" / SESSION
+        self.work = folder / "results/made" / SESSION
         self.log = folder / "results/logs" / SESSION / "step.log"
         self.state = self.log.with_suffix(".state.json")
         self.records = folder / "results/derived" / SESSION / "_sluice_run.records.jsonl"
@@ -92,7 +92,7 @@ def test_outputs_record_and_log(workflow):
     (raw,) = record["inputs"]
     assert raw["sha256"] == hashlib.sha256(b"raw").hexdigest()
     first = next(o for o in record["outputs"] if o["name"] == "first")
-    assert first["path"] == f"work/{SESSION}/first.txt"
+    assert first["path"] == f"made/{SESSION}/first.txt"
     assert first["md5"] == hashlib.md5(b"rawraw").hexdigest()
     assert [c["verdict"] for c in record["checks"]] == ["WARNING"]
     assert record["peak_memory_bytes"] > 1e6

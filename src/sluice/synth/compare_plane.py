@@ -90,7 +90,7 @@ def compare_plane_files(truth_folder, work, *, name=""):
     truth_folder : path
         ``<raw>/<session>/truth/FOV_NN``.
     work : path
-        ``<results>/work/<session>/FOV_NN``; read are ``register_plane/shifts.pqt``,
+        The plane's folder of intermediate results; read are ``register_plane/shifts.pqt``,
         ``segment_plane/masks.npz``, ``neuropil/rois.pqt``, ``dff/dff.npy``,
         ``events/events.npy`` and ``label_rois/rois.pqt``. Valid somata count, and somata at the
         motion border: they are found, and rightly labelled.
