@@ -224,10 +224,13 @@ def _find_rigid(registrar, read, info, is_missing, settings):
     Shifts (int64), which were replaced, which frames are bad, correlations, and the shift
     (px) that 99 % of the frames with a picture stay below, as found.
     """
-    found = [registrar.rigid(read(start, stop)) for start, stop in _batches(info)]
-    found_px = np.concatenate([f[0] for f in found]).astype(np.float64)
-    correlation = np.concatenate([f[1] for f in found])
-    is_clear = np.concatenate([f[2] for f in found]) >= settings["clear_peak"]
+    # one array each: small ones kept from every batch would hold the large ones' memory open
+    found_px = np.empty((info.n_frames, 2))
+    correlation, clarity = np.empty(info.n_frames), np.empty(info.n_frames)
+    for start, stop in _batches(info):
+        batch = slice(start, stop)
+        found_px[batch], correlation[batch], clarity[batch] = registrar.rigid(read(start, stop))
+    is_clear = clarity >= settings["clear_peak"]
     shifts_px = fill_shifts(found_px, is_missing)
     window = int(settings["outlier_window_s"] * info.sampling_rate_hz) // 2 * 2 + 1
     shifts_px, is_clipped = clip_shifts(
@@ -263,21 +266,20 @@ def _find_rigid(registrar, read, info, is_missing, settings):
 
 def _write_registered(registrar, read, registered, info, rigid_px, accumulator):
     """Write the registered movie; return the shifts of blocks, (n_frames, 2, n_blocks)."""
-    found = []
+    n_blocks = 1 if registrar.blocks is None else np.prod([len(b) for b in registrar.blocks])
+    found_px = np.zeros((info.n_frames, 2, n_blocks), np.float32)
     with Path(registered).open("wb") as file:
         for start, stop in _batches(info):
             raw = read(start, stop)
             shifts_px, block_px = rigid_px[start:stop], None
             if registrar.blocks is not None:
                 block_px = registrar.nonrigid(raw, shifts_px)
-                found.append(block_px.reshape(len(raw), 2, -1))
+                found_px[start:stop] = block_px.reshape(len(raw), 2, -1)
             moved = registrar.warp(raw, shifts_px, block_px)
             moved.tofile(file)
             accumulator.add(start, raw, moved)
             logger.info("%d of %d frames", stop, info.n_frames)
-    if registrar.blocks is None:
-        return np.zeros((info.n_frames, 2, 1), np.float32)
-    return np.concatenate(found)
+    return found_px
 
 
 def _ranges(total_px, grid, is_bad, info):
