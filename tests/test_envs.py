@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -58,6 +59,7 @@ def test_everything_that_is_imported_is_declared():
     declared = {normal(re.match(r"[A-Za-z0-9._-]+", r)[0]) for r in project["dependencies"]}
     names = {
         "cv2": "opencv-python-headless",
+        "ffmpeg": "ffmpeg-python",
         "one": "one-api",
         "skimage": "scikit-image",
         "sklearn": "scikit-learn",
@@ -66,3 +68,19 @@ def test_everything_that_is_imported_is_declared():
     for path in (ROOT / "src").rglob("*.py"):
         for module in set(imported(path)) - sys.stdlib_module_names - {"sluice"}:
             assert normal(names.get(module, module)) in declared, f"{path}: {module}"
+
+
+def test_nothing_but_packaging_is_in_conflict():
+    """Deeplabcut wants packaging>=26, snakemake <26; they work together all the same.
+
+    When this fails because a line is gone, the override in pyproject.toml can go too.
+    """
+    checked = subprocess.run(
+        [sys.executable, "-m", "pip", "check", "--disable-pip-version-check"],
+        capture_output=True,
+        text=True,
+    )
+    conflicts = checked.stdout.splitlines()
+    assert conflicts and all(
+        re.match(r"snakemake[\w-]* [\d.]+ has requirement packaging<26", line) for line in conflicts
+    ), checked.stdout
