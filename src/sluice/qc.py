@@ -6,9 +6,12 @@ PASS, WARNING or FAIL. Steps collect their checks in a list and write them with
 """
 
 import json
+import logging
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 VERDICTS = ("PASS", "WARNING", "FAIL")
 
@@ -90,3 +93,9 @@ def save_checks(checks, path):
 def load_checks(path):
     """Read checks written by `save_checks`."""
     return [Check(**c) for c in json.loads(Path(path).read_text())]
+
+
+def log_checks(checks):
+    """Write a line a check to the log."""
+    for one in checks:
+        logger.info("%s: %s %s (%s)", one.verdict, one.name, one.value, one.message)

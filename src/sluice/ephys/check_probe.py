@@ -15,7 +15,7 @@ from sluice.ephys.snippets import measure_ap, measure_lfp, snippet_starts, witho
 from sluice.ephys.surface import find_surface
 from sluice.ephys.traces import DEAD, GOOD, NOISY, OUTSIDE, save_channels
 from sluice.errors import InputError
-from sluice.qc import check, save_checks
+from sluice.qc import check, log_checks, save_checks
 
 logger = logging.getLogger(__name__)
 
@@ -180,8 +180,7 @@ def check_probe_file(
     )
     for row in surfaces:
         logger.info("shank %d: %s", row["shank"], row["message"])
-    for one in found:
-        logger.info("%s: %s %s (%s)", one.verdict, one.name, one.value, one.message)
+    log_checks(found)
 
 
 def _measure_lfp(recording, lf_recording, table, usable, starts_s, lf_max_int, settings):

@@ -12,7 +12,7 @@ from scipy.signal import butter
 from sluice.ephys.decimation import decimated_blocks, design_decimator
 from sluice.ephys.traces import GOOD, OUTSIDE, load_channels
 from sluice.errors import InputError
-from sluice.qc import check, save_checks
+from sluice.qc import check, log_checks, save_checks
 
 logger = logging.getLogger(__name__)
 
@@ -315,8 +315,7 @@ def extract_lfp_file(
     n_values = -(-band.get_num_samples() // factor) * len(kept)
     found = _checks(len(outside), len(reference), n_clipped, n_values, settings)
     save_checks(found, checks)
-    for one in found:
-        logger.info("%s: %s %s (%s)", one.verdict, one.name, one.value, one.message)
+    log_checks(found)
 
 
 def _write_lfp(band, gain_uv, factor, kept, reference, data, times, settings):

@@ -14,7 +14,7 @@ from sluice.ephys.metrics.labels import allen_pass, ibl_label
 from sluice.ephys.metrics.pc_space import PcSample, cluster_metrics, silhouette_scores
 from sluice.ephys.traces import load_channels
 from sluice.errors import InputError
-from sluice.qc import check, save_checks
+from sluice.qc import check, log_checks, save_checks
 
 logger = logging.getLogger(__name__)
 
@@ -247,8 +247,7 @@ def unit_metrics_file(
     kept = table[~unit_table["is_artifact"].to_numpy(bool)]
     found = unit_checks(kept, settings["checks"])
     save_checks(found, checks)
-    for one in found:
-        logger.info("%s: %s %s (%s)", one.verdict, one.name, one.value, one.message)
+    log_checks(found)
     save_figure(figure, kept, settings)
 
 

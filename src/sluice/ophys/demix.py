@@ -33,8 +33,7 @@ from sluice.ophys.roi_overlaps import (
     overlap_groups,
     overlapping_pairs,
 )
-from sluice.ophys.traces import log_checks
-from sluice.qc import check, save_checks
+from sluice.qc import check, log_checks, save_checks
 
 logger = logging.getLogger(__name__)
 

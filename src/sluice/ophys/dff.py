@@ -6,8 +6,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from sluice.ophys.median_filter import sliding_median, sliding_percentile, window_samples
 from sluice.ophys.noise import noise_std, noise_window
-from sluice.ophys.traces import batches, fill_gaps, log_checks, require_traces
-from sluice.qc import check, save_checks
+from sluice.ophys.traces import batches, fill_gaps, require_traces
+from sluice.qc import check, log_checks, save_checks
 
 # Window of the baseline (s), by method.
 WINDOW_S = {"window_median": 180.0, "inactive_median": 600.0, "maximin": 60.0}

@@ -7,8 +7,8 @@ from sluice.ophys.l0 import l0_events
 from sluice.ophys.median_filter import sliding_median, window_samples
 from sluice.ophys.noise import noise_std, noise_window
 from sluice.ophys.oasis import oasis_events
-from sluice.ophys.traces import batches, log_checks, require_traces
-from sluice.qc import check, save_checks
+from sluice.ophys.traces import batches, require_traces
+from sluice.qc import check, log_checks, save_checks
 
 # Allen's smallest events, in multiples of the noise, at its two frame rates.
 _RATES_HZ = (11.0, 31.0)

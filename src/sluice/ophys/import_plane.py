@@ -18,8 +18,7 @@ from sluice.ophys.storage import (
     shift_unsigned,
     to_stored,
 )
-from sluice.ophys.traces import log_checks
-from sluice.qc import check, save_checks
+from sluice.qc import check, log_checks, save_checks
 
 logger = logging.getLogger(__name__)
 

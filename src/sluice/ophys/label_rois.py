@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 
 from sluice.errors import InputError
-from sluice.ophys.traces import log_checks
-from sluice.qc import check, save_checks
+from sluice.qc import check, log_checks, save_checks
 
 LABELS = (
     "motion_border",

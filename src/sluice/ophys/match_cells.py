@@ -21,8 +21,7 @@ from sluice.ophys.match_rois import RoiPairs, match_rois
 from sluice.ophys.plane import load_plane
 from sluice.ophys.register_images import align_images
 from sluice.ophys.rigid import apply, middle_of, rotation_deg
-from sluice.ophys.traces import log_checks
-from sluice.qc import check, save_checks
+from sluice.qc import check, log_checks, save_checks
 
 logger = logging.getLogger(__name__)
 

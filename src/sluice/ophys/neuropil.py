@@ -5,8 +5,8 @@ import pandas as pd
 from numba import njit, prange
 
 from sluice.ophys.mutual_information import fit_by_mutual_information
-from sluice.ophys.traces import batches, log_checks, require_traces
-from sluice.qc import check, save_checks
+from sluice.ophys.traces import batches, require_traces
+from sluice.qc import check, log_checks, save_checks
 
 N_FOLDS = 4
 # Search for r: the range at first, its step, and how often the step is divided by ten.

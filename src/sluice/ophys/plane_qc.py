@@ -13,8 +13,7 @@ from sluice.ophys.plane_qc_figure import save_figure
 from sluice.ophys.qc.measure import measure
 from sluice.ophys.qc.metrics import make_metrics, median_of
 from sluice.ophys.qc.z_drift import load_z_stack
-from sluice.ophys.traces import log_checks
-from sluice.qc import check, save_checks
+from sluice.qc import check, log_checks, save_checks
 
 
 def plane_qc_file(

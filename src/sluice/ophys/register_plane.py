@@ -22,8 +22,7 @@ from sluice.ophys.shifts import (
     valid_range,
 )
 from sluice.ophys.suite2p_settings import import_suite2p
-from sluice.ophys.traces import log_checks
-from sluice.qc import check, save_checks
+from sluice.qc import check, log_checks, save_checks
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,7 @@ from sluice.ophys.masks import make_masks, save_masks
 from sluice.ophys.segment_plane_figure import save_figure
 from sluice.ophys.suite2p_settings import import_suite2p, suite2p_settings
 from sluice.ophys.suite2p_traces import extract, trace_statistics
-from sluice.ophys.traces import log_checks
-from sluice.qc import check, save_checks
+from sluice.qc import check, log_checks, save_checks
 
 logger = logging.getLogger(__name__)
 

@@ -1,13 +1,10 @@
 """What the steps that work on traces share."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
 
 from sluice.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 _BATCH_ROIS = 32
 
@@ -65,9 +62,3 @@ def fill_gaps(traces):
             places = np.flatnonzero(~is_gap)
             row[is_gap] = np.interp(np.flatnonzero(is_gap), places, row[places])
     return traces
-
-
-def log_checks(checks):
-    """Write a line a check to the log."""
-    for one in checks:
-        logger.info("%s: %s %s (%s)", one.verdict, one.name, one.value, one.message)
