@@ -75,7 +75,10 @@ def job(snakemake):
     ------
     Step
     """
-    name = job_name(snakemake.rule, dict(snakemake.wildcards.items()))
+    wildcards = dict(snakemake.wildcards.items())
+    name = job_name(snakemake.rule, wildcards)
+    # cameras of a session write to one folder
+    owner = "-".join([snakemake.rule, *(v for k, v in wildcards.items() if k != "session")])
     state = Path(snakemake.log[0]).with_suffix(".state.json")
     started = datetime.now(UTC)
     signal.signal(signal.SIGTERM, _stop)
@@ -84,7 +87,7 @@ def job(snakemake):
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _output_to(snakemake.log[0]) as console:
         parts = {
-            key: [_part(p, snakemake.rule) for p in _as_list(value)]
+            key: [_part(p, owner) for p in _as_list(value)]
             for key, value in snakemake.output.items()
         }
         _discard(parts)
@@ -181,10 +184,10 @@ def _named(paths):
     return [(name, path) for name, value in paths.items() for path in _as_list(value)]
 
 
-def _part(path, rule):
-    """Where an output is until all are complete: same name, same disk, hidden folder."""
+def _part(path, owner):
+    """Where an output is until all are complete: same name, same disk, the job's hidden folder."""
     path = Path(path)
-    return path.parent / f"{PART}{rule}" / path.name
+    return path.parent / f"{PART}{owner}" / path.name
 
 
 def _folders(parts):

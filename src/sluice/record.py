@@ -21,7 +21,10 @@ import sluice
 
 PACKAGES = {
     "cellpose",
+    "deeplabcut",
+    "ffmpeg-python",
     "h5py",
+    "imageio-ffmpeg",
     "kilosort",
     "numba",
     "numpy",
@@ -35,8 +38,11 @@ PACKAGES = {
     "spikeinterface",
     "suite2p",
     "tifffile",
+    "timm",
     "torch",
 }
+# Folder of what belongs to no session, by the wildcard of its jobs.
+SHARED = {"container": "containers", "model": "pose_models"}
 BLOCK_BYTES = 1 << 22
 TIMESTAMP = ".snakemake_timestamp"
 
@@ -168,10 +174,18 @@ def records_path(results, wildcards):
     ----------
     results : Path
     wildcards : dict
-        Of the job: ``session``, or ``container`` for what spans several sessions.
+        Of the job: ``session``, ``container`` for what spans several sessions, or ``model`` for
+        the training of a pose model.
     """
-    owner = wildcards.get("session") or f"containers/{wildcards['container']}"
+    session = wildcards.get("session")
+    owner = session or "/".join(shared_folders(wildcards))
     return Path(results) / "derived" / owner / "_sluice_run.records.jsonl"
+
+
+def shared_folders(wildcards):
+    """Folders of a job that belongs to no session, below those of results, logs and so on."""
+    ((kind, name),) = wildcards.items()
+    return SHARED[kind], name
 
 
 def load_records(path):
