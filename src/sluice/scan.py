@@ -8,7 +8,8 @@ Looked for, below ``<raw>/<subject>/<date>/<number>/raw_ephys_data``:
 - Open Ephys binary folders (anything with a ``structure.oebin`` below it), named by the
   probe folder they are in, or probe00, probe01, … in the order of their streams.
 
-And folders ``raw_imaging_data_NN`` with two-photon movies; see `sluice.scan_imaging`.
+And folders ``raw_imaging_data_NN`` with two-photon movies, see `sluice.scan_imaging`, and
+``raw_video_data`` with behaviour videos, see `sluice.scan_cameras`.
 
 A recording that cannot be read is listed all the same: planning the workflow finds the
 problem again, says so and leaves it out.
@@ -24,9 +25,10 @@ import pandas as pd
 from sluice.errors import InputError
 from sluice.io import openephys, spikeglx
 from sluice.io.check_stream import problem_of
+from sluice.scan_cameras import describe_cameras
 from sluice.scan_imaging import FOUND_COLUMNS as PLANE_COLUMNS
 from sluice.scan_imaging import describe_planes
-from sluice.session import DATE, Plane, Stream, session_name
+from sluice.session import DATE, KINDS, Stream, session_name
 
 SESSION_COLUMNS = [
     "subject",
@@ -38,10 +40,10 @@ SESSION_COLUMNS = [
     "age",
     "date_of_birth",
 ]
-# What is written of a recording besides the fields of Stream and of Plane.
+# What is written of a recording besides the fields of its kind.
 FOUND_COLUMNS = ["probe_type", "n_shanks", *PLANE_COLUMNS]
 STREAM_COLUMNS = list(
-    dict.fromkeys([f.name for kind in (Stream, Plane) for f in fields(kind)] + FOUND_COLUMNS)
+    dict.fromkeys([f.name for kind in KINDS.values() for f in fields(kind.row)] + FOUND_COLUMNS)
 )
 WHOLE_NUMBERS = [
     "n_channels",
@@ -53,11 +55,14 @@ WHOLE_NUMBERS = [
     "height",
     "width",
     "n_frames",
+    "ttl_line",
+    "gpio_pin",
+    "gpio_line",
 ]
 NUMBER = re.compile(r"\d{1,3}")
 PROBE_FOLDER = re.compile(r"probe.*", re.IGNORECASE)
 RUN_FOLDER = re.compile(r".*_g\d+(_imec\d+)?")
-LAYOUT = "<subject>/<YYYY-MM-DD>/<number>/raw_ephys_data/ or raw_imaging_data_00/"
+LAYOUT = "<subject>/<YYYY-MM-DD>/<number>/raw_ephys_data/, raw_imaging_data_00/ or raw_video_data/"
 
 
 def scan(raw):
@@ -74,7 +79,7 @@ def scan(raw):
         SpikeGLX, ScanImage or NWB file, in this machine's time zone unless the file names
         another; what files do not say is empty.
     streams : DataFrame
-        One row a probe or imaging plane, columns `STREAM_COLUMNS`.
+        One row a probe, imaging plane or camera, columns `STREAM_COLUMNS`.
 
     Raises
     ------
@@ -91,6 +96,7 @@ def scan(raw):
         name = session_name(**key)
         found = [_describe(name, *probe) for probe in _probes(folder / "raw_ephys_data")]
         found += describe_planes(name, folder)
+        found += describe_cameras(name, folder)
         starts = [start for _, start in found if start]
         earliest = min(starts, key=datetime.fromisoformat, default="")
         sessions.append({**key, "start_time": earliest})

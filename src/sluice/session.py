@@ -126,6 +126,71 @@ class Plane:
 
 
 @dataclass(frozen=True)
+class Camera:
+    """One behaviour video of a session, as a row of `streams.tsv` describes it.
+
+    Files of times are in seconds on the session's clock, that of the DAQ. A file of pulses is
+    npy (times of rising edges), a table (tsv, csv) with columns ``time_s`` and ``polarity`` (1
+    rising, -1 falling; without it all are rising), or SpikeGLX's ``.nidq.bin`` or
+    ``.nidq.cbin``, of which a digital line is read.
+
+    Attributes
+    ----------
+    session : str
+        ``subject/date/number``.
+    kind : str
+        ``camera``.
+    name : str
+        ``leftCamera``, ``rightCamera``, ``bodyCamera``, ``eyeCamera``, …
+    path : str
+        The video.
+    format : str
+        ``video``: whatever ffmpeg reads.
+    sampling_rate_hz : float
+        Frames a second, where the video's header is wrong.
+    frame_times : str
+        Times of the frames, where something else has found them: npy, or a table with a column
+        ``time_s``. Nothing below is read then.
+    ttl, ttl_line, ttl_edge
+        Pulses of the camera, one for each exposure: file, digital line of a nidq file,
+        and which edges are exposures: ``rising``, ``falling`` or ``both``.
+    timestamps : str
+        The camera's own clock for each frame: IBL's ``.timestamps.ssv``, or npy (s).
+    frame_counter : str
+        Number of each frame as the camera counted it: IBL's ``.frame_counter.bin``, or npy.
+    gpio, gpio_pin
+        State of the camera's pins at each frame: IBL's ``.GPIO.bin``, or npy (bool or int, 1
+        or 2 dimensions: frames, pins); and which pin, from 1 (IBL's order: the highest bit).
+    frame_data : str
+        IBL's ``.frameData.bin``: timestamps, frame counter and pins in one.
+    gpio_pulses, gpio_line
+        What that pin saw, on the session's clock: file, and digital line of a nidq file.
+    wheel : str
+        Position of the wheel (rad): a table with columns ``time_s`` and ``position_rad``, or the
+        folder or common beginning of ``*wheel.position.npy`` and ``*wheel.timestamps.npy``.
+    """
+
+    session: str
+    kind: str
+    name: str
+    path: str
+    format: str
+    sampling_rate_hz: float | None = None
+    frame_times: str = ""
+    ttl: str = ""
+    ttl_line: int | None = None
+    ttl_edge: str = "rising"
+    timestamps: str = ""
+    frame_counter: str = ""
+    gpio: str = ""
+    gpio_pin: int | None = None
+    frame_data: str = ""
+    gpio_pulses: str = ""
+    gpio_line: int | None = None
+    wheel: str = ""
+
+
+@dataclass(frozen=True)
 class Kind:
     """A kind of stream: the class of its rows, its formats, what its names look like."""
 
@@ -142,6 +207,12 @@ KINDS = {
     "plane": Kind(
         Plane, ("tiff", "h5", "nwb"), re.compile(r"FOV_\d\d"), "FOV_ and two digits, e.g. FOV_00"
     ),
+    "camera": Kind(
+        Camera,
+        ("video",),
+        re.compile(r"[a-z][A-Za-z0-9]*Camera"),
+        "a word in lower case and Camera, e.g. leftCamera",
+    ),
 }
 # Columns that hold numbers, whatever the kind.
 NUMBERS = {
@@ -154,6 +225,9 @@ NUMBERS = {
     "um_per_pixel": float,
     "decay_s": float,
     "z_step_um": float,
+    "ttl_line": int,
+    "gpio_pin": int,
+    "gpio_line": int,
 }
 
 
@@ -208,13 +282,14 @@ def load_streams(path, sessions):
     Parameters
     ----------
     path : str or Path
-        ``streams.tsv``: columns as the attributes of `Stream` and `Plane`; others are ignored.
+        ``streams.tsv``: columns as the attributes of `Stream`, `Plane` and `Camera`; others are
+        ignored.
     sessions : sequence of str
         Names of the known sessions.
 
     Returns
     -------
-    list of Stream or Plane
+    list of Stream, Plane or Camera
 
     Raises
     ------
@@ -256,13 +331,16 @@ def _pair_problems(streams):
 
 
 def _range_problems(values):
-    """Numbers of a plane that cannot be."""
+    """Numbers of a plane or a camera that cannot be."""
     problems = []
     for column in ("sampling_rate_hz", "um_per_pixel", "decay_s", "z_step_um"):
         value = values.get(column, 1.0)
         # not "value <= 0": NaN is none either
         if not 0 < value < float("inf"):
             problems.append(f"{column} is {value:g}; expected a number above 0")
+    for column, least in (("ttl_line", 0), ("gpio_pin", 1), ("gpio_line", 0)):
+        if values.get(column, least) < least:
+            problems.append(f"{column} is {values[column]}; expected a whole number from {least}")
     for one, count in (("plane", "n_planes"), ("channel", "n_channels")):
         index, n = values.get(one, 0), values.get(count)
         if n is not None and n < 1:
@@ -274,7 +352,7 @@ def _range_problems(values):
 
 
 def _read_stream(row):
-    """Turn one row into a Stream or a Plane, with the problems found in it."""
+    """Turn one row into a Stream, Plane or Camera, with the problems found in it."""
     if row["kind"] not in KINDS:
         problem = f"kind is {row['kind']!r}; expected {' or '.join(KINDS)}"
         return [problem], None
@@ -292,7 +370,7 @@ def _read_stream(row):
     if row["format"] == "binary":
         needed = ("sampling_rate_hz", "n_channels", "dtype", "gain_uv", "geometry")
         problems += [f"{c} is empty; a flat binary needs it" for c in needed if c not in values]
-    if kind.row is Plane:
+    if kind.row is not Stream:
         problems += _range_problems(values)
     blank = {"session": "", "kind": "", "name": "", "path": "", "format": ""}
     return problems, kind.row(**{**blank, **values})

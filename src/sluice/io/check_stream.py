@@ -16,7 +16,7 @@ def problem_of(stream):
 
     Parameters
     ----------
-    stream : sluice.session.Stream or sluice.session.Plane
+    stream : sluice.session.Stream, Plane or Camera
 
     Returns
     -------
@@ -36,6 +36,10 @@ def _problems(stream):
         from sluice.io.check_plane import check_plane
 
         return check_plane(stream)
+    if stream.kind == "camera":
+        from sluice.io.check_camera import check_camera
+
+        return check_camera(stream)
     if stream.format == "spikeglx":
         return check_spikeglx(stream.path, device=stream.stream_id, serial=stream.serial)
     if stream.format == "openephys":
@@ -59,7 +63,7 @@ def raw_files(stream):
 
     Parameters
     ----------
-    stream : sluice.session.Stream or sluice.session.Plane
+    stream : sluice.session.Stream, Plane or Camera
         One that can be read (see `problem_of`).
 
     Returns
@@ -77,6 +81,10 @@ def raw_files(stream):
         from sluice.io.check_plane import plane_files
 
         return plane_files(stream)
+    if stream.kind == "camera":
+        from sluice.io.check_camera import camera_files
+
+        return camera_files(stream)
     if stream.format == "spikeglx":
         return [
             path
