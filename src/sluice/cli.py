@@ -46,6 +46,7 @@ def _parser():
     synth.add_argument("--units", type=int, default=10, help="units of each probe (10)")
     synth.add_argument("--probes", type=int, default=1, help="probes of the first session (1)")
     synth.add_argument("--planes", type=int, default=1, help="imaging planes of each session (1)")
+    synth.add_argument("--cameras", type=int, default=1, help="cameras of the first session (1)")
     synth.add_argument("--crosstalk", type=float, default=0, help="light of paired planes (0)")
     synth.add_argument(
         "--image-format", default="tiff", help="tiff, scanimage, ome, h5 or nwb (tiff)"
@@ -114,6 +115,7 @@ def _synth(options):
         n_days=options.days,
         n_probes=options.probes,
         n_planes=options.planes,
+        n_cameras=options.cameras,
         crosstalk=options.crosstalk,
         image_format=options.image_format,
         duration_s=options.duration,

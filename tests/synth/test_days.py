@@ -12,7 +12,7 @@ SMALL = {"sampling_rate_hz": 10.0, "height": 80, "width": 80, "n_cells": 8}
 
 def test_the_same_cells_on_three_days(tmp_path):
     folders = make_days(
-        tmp_path, n_days=3, n_probes=0, n_planes=2, duration_s=6, plane_settings=SMALL
+        tmp_path, n_days=3, n_probes=0, n_planes=2, n_cameras=0, duration_s=6, plane_settings=SMALL
     )
     assert [folder.parent.name for folder in folders] == ["2026-11-20", "2026-11-21", "2026-11-22"]
     first, second, third = (
@@ -30,8 +30,10 @@ def test_the_same_cells_on_three_days(tmp_path):
     assert not np.array_equal(shifts[0], shifts[1])
 
 
-def test_probes_are_of_the_first_day_alone(tmp_path):
+def test_probes_and_cameras_are_of_the_first_day_alone(tmp_path):
     folders = make_days(tmp_path, n_days=2, n_planes=0, duration_s=2, n_channels=16, n_units=2)
-    assert (folders[0] / "raw_ephys_data").is_dir()
+    assert (folders[0] / "raw_ephys_data/probe00").is_dir()
+    assert (folders[0] / "raw_video_data/_iblrig_leftCamera.raw.avi").is_file()
+    assert (tmp_path / "pose_project/config.yaml").is_file()
     assert not folders[1].exists()
     assert not (tmp_path / "containers.tsv").exists()

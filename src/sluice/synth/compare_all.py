@@ -6,12 +6,13 @@ import pandas as pd
 
 from sluice.errors import InputError
 from sluice.synth.compare import compare_session, format_comparison
+from sluice.synth.compare_camera import compare_camera_files, format_camera_comparison
 from sluice.synth.compare_cells import compare_cells, format_cells_comparison
 from sluice.synth.compare_plane import compare_plane_files, format_plane_comparison
 
 
 def compare_all(raw, settings, plan):
-    """Compare probes, planes and containers with the truth.
+    """Compare probes, planes, cameras and containers with the truth.
 
     Parameters
     ----------
@@ -53,6 +54,15 @@ def compare_all(raw, settings, plan):
         )
         true_cells[session, plane] = comparison.cells
         parts.append((comparison.summary["passed"], format_plane_comparison(comparison)))
+    for session, camera in plan.cameras:
+        comparison = compare_camera_files(
+            Path(raw) / session / "truth" / camera,
+            results,
+            session,
+            camera,
+            required=_asked_of(camera, settings["video"]),
+        )
+        parts.append((comparison.summary["passed"], format_camera_comparison(comparison)))
     for container, members in plan.containers.items():
         table = results / "derived" / "containers" / container / "_sluice_cells.table.pqt"
         if not table.is_file():
@@ -64,3 +74,13 @@ def compare_all(raw, settings, plan):
         )
         parts.append((comparison.summary["passed"], format_cells_comparison(comparison)))
     return all(passed for passed, _ in parts), "\n\n".join(text for _, text in parts)
+
+
+def _asked_of(camera, video):
+    """What the settings ask of a camera beyond its video and times."""
+    asked = {
+        "pose": video["track_pose"]["cameras"],
+        "pupil": video["pupil"]["cameras"],
+        "licks": video["tongue_licks"]["cameras"],
+    }
+    return [what for what, cameras in asked.items() if camera in cameras]

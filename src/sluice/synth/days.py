@@ -1,8 +1,10 @@
-"""Makes made-up sessions on consecutive days: probes and planes, then the same cells again."""
+"""Makes made-up sessions on consecutive days: probes, planes and cameras."""
 
 import datetime
 from pathlib import Path
 
+from sluice.synth.camera_project import make_labelled_project
+from sluice.synth.camera_session import write_camera_session
 from sluice.synth.plane_session import make_planes, paired, write_imaging_session
 from sluice.synth.session import make_session
 
@@ -12,6 +14,11 @@ SHIFT_PX = (5.0, -7.0)
 ROTATION_DEG = 1.5
 N_GONE, N_NEW = 3, 2
 N_Z_STACK = 25
+CAMERAS = ("leftCamera", "rightCamera")
+# A video begins after the DAQ and ends before it.
+CAMERA_MARGIN_S = 1.0
+# Folder of the labelled project, beside the subjects.
+POSE_PROJECT = "pose_project"
 
 
 def make_days(
@@ -24,15 +31,18 @@ def make_days(
     n_days=1,
     n_probes=1,
     n_planes=1,
+    n_cameras=1,
     duration_s=60.0,
     crosstalk=0.0,
     image_format="tiff",
     plane_settings=None,
+    camera_settings=None,
     **probe_settings,
 ):
     """Write sessions on consecutive days, with their truth.
 
-    The first has the probes. All have the planes: the tissue lies a little elsewhere each
+    The first has the probes and the cameras, and a labelled DeepLabCut project of the animal
+    lies in ``<raw>/pose_project``. All have the planes: the tissue lies a little elsewhere each
     day, some cells are gone, and on the second day some are new. With two or more days the table
     ``<raw>/containers.tsv`` says which planes show the same cells.
 
@@ -42,8 +52,8 @@ def make_days(
     subject, date, number : str
         Of the first session; the others have the same number on the following dates.
     seed : int
-    n_days, n_probes, n_planes : int
-        No probes, or no planes, with 0.
+    n_days, n_probes, n_planes, n_cameras : int
+        No probes, no planes or no cameras with 0; at most 2 cameras, left and right.
     duration_s : float
         Of every recording.
     crosstalk : float
@@ -53,6 +63,8 @@ def make_days(
     plane_settings : dict, optional
         See `sluice.synth.plane_settings.PlaneSettings`; at 30 Hz and of `duration_s` if not
         said otherwise.
+    camera_settings : dict, optional
+        See `write_camera_session`.
     **probe_settings
         See `make_session`.
 
@@ -72,6 +84,12 @@ def make_days(
     if n_probes:
         probes = {"n_probes": n_probes, "duration_s": duration_s, **probe_settings}
         make_session(raw, **names[0], seed=seed, **probes)
+    if n_cameras:
+        settings = {"duration_s": duration_s - CAMERA_MARGIN_S, **(camera_settings or {})}
+        seen = write_camera_session(
+            raw, **names[0], cameras=CAMERAS[:n_cameras], seed=seed, **settings
+        )
+        make_labelled_project(Path(raw) / POSE_PROJECT, seen.scenes[CAMERAS[0]], seed=seed)
     if n_planes:
         settings = {"sampling_rate_hz": IMAGING_RATE_HZ, **(plane_settings or {})}
         settings.setdefault("n_frames", round(duration_s * settings["sampling_rate_hz"]))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sluice.errors import UserError
 from sluice.synth import traces
 from sluice.synth.layout import N_ACQUIRED, electrodes
 from sluice.synth.probe import LF_EVERY, SAMPLING_RATE_HZ
@@ -94,7 +95,9 @@ def write_probe(
     return list(files.values())
 
 
-def write_nidq(folder, duration_s, *, seed=0, create_time="2026-01-15T12:00:00", n_probes=1):
+def write_nidq(
+    folder, duration_s, *, seed=0, create_time="2026-01-15T12:00:00", n_probes=1, pulses=None
+):
     """Write the NI board's stream: one analogue channel (noise) and the digital word.
 
     Parameters
@@ -106,6 +109,8 @@ def write_nidq(folder, duration_s, *, seed=0, create_time="2026-01-15T12:00:00",
     create_time : str
     n_probes : int
         `typeImEnabled` of the meta.
+    pulses : dict of int to (array, array), optional
+        Pulses on further digital lines; see `add_pulses`.
 
     Returns
     -------
@@ -162,7 +167,53 @@ def write_nidq(folder, duration_s, *, seed=0, create_time="2026-01-15T12:00:00",
         "~snsChanMap": "(0,0,1,1,1)(XA0;0:0)(XD0;1:1)",
     }
     _write_meta(path, meta)
+    if pulses:
+        add_pulses(path, pulses)
     return path
+
+
+def add_pulses(path, pulses):
+    """Put pulses on digital lines of a NI board's file; its meta keeps up.
+
+    Parameters
+    ----------
+    path : Path
+        ``.nidq.bin`` written by `write_nidq`.
+    pulses : dict of int to (float array, float array)
+        Digital line to the pulses' starts and widths, both in seconds of the board and of
+        shape (n_pulses,), or one width for all. A line is high in the samples from the first at
+        or after a start to the last before a stop. What was on the line before is replaced.
+
+    Raises
+    ------
+    UserError
+        The line is the sync's or none of the board's 8; a pulse lies outside the file.
+    """
+    frames = np.fromfile(path, "<i2").reshape(-1, 2)
+    for line, (starts_s, widths_s) in pulses.items():
+        if line == SYNC_LINE or not 0 <= line < 8:
+            raise UserError(
+                f"digital line {line}: expected one of 0 to 7 but {SYNC_LINE}, the sync"
+            )
+        starts_s = np.asarray(starts_s, np.float64)
+        edges_s = np.stack([starts_s, starts_s + widths_s])
+        edges = np.ceil(edges_s * NIDQ_RATE_HZ).astype(np.int64)
+        if edges.size and not (edges.min() >= 0 and edges.max() < len(frames)):
+            raise UserError(
+                f"digital line {line}: pulses from {edges_s.min():g} to {edges_s.max():g} s do not "
+                f"fit into the {len(frames) / NIDQ_RATE_HZ:g} s of {path}; make it longer"
+            )
+        steps = np.zeros(len(frames), np.int16)
+        np.add.at(steps, edges[0], 1)
+        np.add.at(steps, edges[1], -1)
+        high = np.cumsum(steps, dtype=np.int16) > 0
+        frames[:, 1] &= ~(1 << line)
+        frames[:, 1] |= high.astype(np.int16) << line
+    frames.tofile(path)
+    meta = dict(
+        row.split("=", 1) for row in path.with_suffix(".meta").read_text("utf-8").splitlines()
+    )
+    _write_meta(path, {**meta, "fileSHA1": hashlib.sha1(frames.tobytes()).hexdigest().upper()})
 
 
 def _sync_is_high(time_s):
