@@ -32,7 +32,9 @@ def run_workflow(folder, n_frames, size):
     from sluice.synth.days import make_days
 
     plane = {"n_frames": n_frames, "height": size, "width": size, "n_cells": N_CELLS}
-    make_days(folder / "raw", n_probes=0, plane_settings=plane | {"sampling_rate_hz": 10.0})
+    make_days(
+        folder / "raw", n_probes=0, n_cameras=0, plane_settings=plane | {"sampling_rate_hz": 10.0}
+    )
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     shutil.copytree(ROOT / "config", folder / "config")
     with (folder / "config" / "config.yaml").open("a") as file:

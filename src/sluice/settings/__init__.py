@@ -7,6 +7,7 @@ A module per stage. What belongs to the machine (cores, memory, partitions, GPUs
 """
 
 import difflib
+from typing import get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
@@ -14,6 +15,7 @@ from sluice.errors import SettingsError
 from sluice.settings.base import Section
 from sluice.settings.ephys import Ephys
 from sluice.settings.ophys import Ophys
+from sluice.settings.video import Video
 
 
 class Settings(Section):
@@ -39,17 +41,21 @@ class Settings(Section):
 
     ephys: Ephys = Ephys()
     ophys: Ophys = Ophys()
+    video: Video = Video()
 
 
 def _fields_at(location):
     """Names of the settings allowed where an unknown key was found."""
-    model = Settings
+    kind = Settings
     for part in location:
-        field = model.model_fields.get(part) if isinstance(part, str) else None
-        if field is None or not isinstance(field.annotation, type):
+        if get_origin(kind) is dict:  # sections by names of the user's own
+            kind = get_args(kind)[1]
+        elif isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
+            kind = kind.model_fields[part].annotation
+        else:
             return []
-        model = field.annotation
-    return list(model.model_fields) if issubclass(model, BaseModel) else []
+    is_section = isinstance(kind, type) and issubclass(kind, BaseModel)
+    return list(kind.model_fields) if is_section else []
 
 
 def _describe(error):
@@ -61,7 +67,10 @@ def _describe(error):
         near = difflib.get_close_matches(str(key), allowed, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"allowed here: {', '.join(allowed)}"
         return f"{name}: is not a setting; {hint}"
-    allowed = error["msg"][0].lower() + error["msg"][1:]
+    allowed = error["msg"].removeprefix("Value error, ")
+    if isinstance(error["input"], dict) and error["type"] in ("value_error", "missing"):
+        return f"{name}: {allowed}"
+    allowed = allowed[0].lower() + allowed[1:]
     return f"{name}: found {error['input']!r}; {allowed}"
 
 

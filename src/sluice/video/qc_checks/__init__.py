@@ -1,0 +1,1 @@
+"""What `camera_qc` checks, one subject a module; `registry` lists them by name."""
