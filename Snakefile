@@ -31,6 +31,7 @@ pathvars:
 include: "workflow/rules/ephys.smk"
 include: "workflow/rules/lfp.smk"
 include: "workflow/rules/ophys.smk"
+include: "workflow/rules/video.smk"
 include: "workflow/rules/export.smk"
 
 
@@ -39,6 +40,7 @@ localrules:
     ephys,
     lfp,
     ophys,
+    video,
     describe_probes,
 
 
@@ -51,6 +53,7 @@ rule all:
         descriptions,
         plane_collections,
         container_tables,
+        camera_results,
 
 
 rule ephys:
@@ -70,3 +73,9 @@ rule ophys:
     input:
         plane_collections,
         container_tables,
+
+
+rule video:
+    """Small videos, frame times, keypoints, pupil and motion energy of every camera."""
+    input:
+        camera_results,

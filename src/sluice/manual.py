@@ -5,6 +5,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel
 
@@ -40,8 +41,8 @@ separated by tabs.
 digits), and what else is known: `start_time` with its zone, `species`, `sex`, `age`,
 `date_of_birth`.
 
-`streams.tsv`, one row a raw recording: `session` (subject/date/number), `kind` (`probe` or
-`plane`), `name` (`probe00`, `FOV_00`), `path`, `format`, and by kind:
+`streams.tsv`, one row a raw recording: `session` (subject/date/number), `kind` (`probe`,
+`plane` or `camera`), `name` (`probe00`, `FOV_00`, `leftCamera`), `path`, `format`, and by kind:
 
 - `probe`: `format` is `spikeglx`, `openephys` or `binary`; `stream_id` (Open Ephys), `serial`
   of the probe, and for a flat binary, whose file does not say, `sampling_rate_hz`,
@@ -53,6 +54,11 @@ digits), and what else is known: `start_time` with its zone, `species`, `sex`, `
   in an HDF5 or NWB file, `frame_times` (file of the frame clock), `z_stack` with `z_step_um`,
   `paired_with` (name of the plane recorded simultaneously). What is left empty is taken from
   `imaging.json` beside the movie, then from the movie's own metadata; a rate is never assumed.
+- `camera`, one behaviour video: `format` is `video` (whatever ffmpeg reads); `sampling_rate_hz`
+  where the header's is wrong; and what its frames are timed by: `frame_times` (found elsewhere),
+  or `ttl` with `ttl_line` and `ttl_edge` (the camera's exposures on the DAQ), `timestamps`,
+  `frame_counter`, `gpio` with `gpio_pin`, `frame_data` (the camera's own), `gpio_pulses` with
+  `gpio_line` (what the pin saw, on the DAQ); `wheel`, to compare motion with. See `docs/video.md`.
 
 `containers.tsv`, where the setting `containers` names one: `container`, `session`, `plane`, one
 row for each plane that shows the same cells as the other rows of its container. New sessions
@@ -65,6 +71,12 @@ Beside the movie of one field of view; all keys are optional where the movie say
 `functional_channel`, `flyback_planes` (list), `um_per_pixel`, `indicator`, `decay_s`,
 `depths_um`, `dataset`, `frame_times`, `z_stack`, `z_step_um`, `paired_planes` (pairs recorded
 simultaneously), `files` (order of the files, if not that of their names).
+
+## cameras.json
+
+In `raw_video_data/`; one entry a camera with what no file says, paths from this folder:
+`{"leftCamera": {"ttl": "../raw_ephys_data/run_g0_t0.nidq.bin", "ttl_line": 4}}`. Keys are the
+columns of a camera above.
 """
 
 
@@ -85,6 +97,7 @@ def manual():
 def _section(model, prefix):
     """Yield the heading and table of one section, then its subsections."""
     subsections = {n: f.annotation for n, f in model.model_fields.items() if _is_model(f)}
+    named = {n: m for n, f in model.model_fields.items() if (m := _model_of_dict(f))}
     plain = {n: f for n, f in model.model_fields.items() if n not in subsections}
     yield f"\n## {f'`{prefix}`' if prefix else 'Top level'}\n\n{model.__doc__.strip()}\n"
     if plain:
@@ -97,6 +110,15 @@ def _section(model, prefix):
             yield f"| `{name}` | `{default}` | {allowed} | {description} |\n"
     for name, submodel in subsections.items():
         yield from _section(submodel, f"{prefix}.{name}".lstrip("."))
+    for name, submodel in named.items():
+        yield from _section(submodel, f"{prefix}.{name}.<name>")
+
+
+def _model_of_dict(field):
+    """Section that a setting holds several of, by name; None for any other setting."""
+    _, *arguments = [*get_args(field.annotation), None]
+    model = arguments[0] if arguments else None
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
 
 
 def _is_model(field):

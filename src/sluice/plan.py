@@ -8,7 +8,7 @@ from sluice.containers import load_containers
 from sluice.errors import SettingsError
 from sluice.io.check_plane import fill_rows
 from sluice.io.check_stream import problem_of, raw_files
-from sluice.session import Plane, Stream, load_sessions, load_streams
+from sluice.session import Camera, Plane, Stream, load_sessions, load_streams
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Plan:
     ----------
     sessions : list of str
         Sessions to work on.
-    streams : list of Stream or Plane
+    streams : list of Stream, Plane or Camera
         Their streams that can be read.
-    left_out : list of (Stream or Plane, str)
+    left_out : list of (Stream, Plane or Camera, str)
         Streams that cannot, each with the reason.
     containers : dict of str to list of (str, str)
         (session, plane) of the members of each container that is worked on.
@@ -30,8 +30,8 @@ class Plan:
     """
 
     sessions: list[str]
-    streams: list[Stream | Plane]
-    left_out: list[tuple[Stream | Plane, str]]
+    streams: list[Stream | Plane | Camera]
+    left_out: list[tuple[Stream | Plane | Camera, str]]
     containers: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     unmatched: list[tuple[str, str]] = field(default_factory=list)
 
@@ -52,6 +52,11 @@ class Plan:
     def planes(self):
         """(session, plane) of every readable imaging plane."""
         return self._names("plane")
+
+    @property
+    def cameras(self):
+        """(session, camera) of every readable behaviour video."""
+        return self._names("camera")
 
     def stream_row(self, session, name):
         """One stream as a plain dict, which is how rules hand it to scripts."""
@@ -83,10 +88,11 @@ def load_plan(settings):
     Raises
     ------
     SettingsError
-        The tables are wrong, `only` names a session that is not in them, or the folder of
-        results cannot be written.
+        The tables are wrong, `only` names a session that is not in them, the folder of
+        results cannot be written, or a pose model is not there.
     """
     _check_writable(settings["results"])
+    _check_pose_models(settings["video"]["pose_models"])
     sessions = list(load_sessions(settings["sessions"]).index)
     streams = load_streams(settings["streams"], sessions)
     only = settings["only"]
@@ -107,7 +113,7 @@ def load_plan(settings):
     planes = [s for s in streams if s.kind == "plane"]
     filled = fill_rows([s for s in readable if s.kind == "plane"], listed=planes)
     readable = [s for s in readable if s.kind != "plane"] + filled
-    listed = load_containers(settings["containers"], streams)
+    listed = load_containers(settings["containers"], planes)
     containers, unmatched = _matched(listed, readable, chosen)
     return Plan(chosen, readable, left_out, containers, unmatched)
 
@@ -133,6 +139,36 @@ def _matched(listed, readable, chosen):
         else:
             containers[container.name] = list(container.members)
     return containers, unmatched
+
+
+def label_files(project):
+    """List the files of a labelled DeepLabCut project that its training depends on."""
+    folder = Path(project) if Path(project).is_dir() else Path(project).parent
+    return [
+        str(folder / "config.yaml"),
+        *map(str, sorted(folder.glob("labeled-data/*/CollectedData*"))),
+    ]
+
+
+def weights_path(model, key="snapshot"):
+    """Path of a file that the settings of a pose model name, also within its project."""
+    inside = Path(model["project"]) / model[key]
+    return inside if inside.exists() else Path(model[key])
+
+
+def _check_pose_models(models):
+    """Find out before the first job whether the pose models that are named are there."""
+    problems = [
+        f"{name}.{key}: {model[key]} is not found"
+        for name, model in models.items()
+        for key in ("project", "snapshot", "initial_weights")
+        if model[key] and not weights_path(model, key).exists()
+    ]
+    if problems:
+        raise SettingsError(
+            f"video.pose_models.{'; '.join(problems)}. Paths are taken from the folder snakemake "
+            "is started in; without a snapshot the model is trained from the project's labels."
+        )
 
 
 def _check_writable(folder):

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluice.record import load_records, records_path
+from sluice.record import load_records, records_path, shared_folders
 
 PROBE_STEPS = ("check_probe", "preprocess_probe", "extract_lfp")
 SORTER_STEPS = ("sort_spikes", "clean_units", "unit_waveforms", "unit_metrics", "export_alf")
@@ -23,6 +23,7 @@ PLANE_STEPS = (
     "plane_qc",
     "export_alf_plane",
 )
+CAMERA_STEPS = ("compress_video", "camera_times", "motion_energy", "camera_qc")
 # Outputs the rules mark temporary: a job whose others are there is done without them.
 TEMPORARY = {"traces", "movie", "registered"}
 STEPS = (
@@ -34,6 +35,14 @@ STEPS = (
     *PLANE_STEPS,
     "export_suite2p",
     "match_cells",
+    "train_pose",
+    "compress_video",
+    "camera_times",
+    "track_pose",
+    "pupil",
+    "tongue_licks",
+    "motion_energy",
+    "camera_qc",
 )
 
 
@@ -51,7 +60,7 @@ class JobState:
 def expected_jobs(plan, settings):
     """Yield (owner, step, wildcards) of every job the settings ask for.
 
-    The owner is the session, or the container for what spans several.
+    The owner is the session, or the container or pose model that several share.
     """
     sorters = list(settings["ephys"]["sort_spikes"]["sorters"])
     for session, probe in plan.probes:
@@ -68,6 +77,33 @@ def expected_jobs(plan, settings):
             yield session, step, {"session": session, "plane": plane}
     for container in plan.containers:
         yield f"container {container}", "match_cells", {"container": container}
+    yield from _video_jobs(plan, settings["video"])
+
+
+def _video_jobs(plan, settings):
+    """Jobs of cameras and of the pose models they use."""
+    asked = {
+        "track_pose": settings["track_pose"]["cameras"],
+        "pupil": settings["pupil"]["cameras"],
+        "tongue_licks": settings["tongue_licks"]["cameras"],
+    }
+    licked, models = set(), set()
+    for session, camera in plan.cameras:
+        key = {"session": session, "camera": camera}
+        for step in CAMERA_STEPS:
+            yield session, step, key
+        for step in ("track_pose", "pupil"):
+            if camera in asked[step]:
+                yield session, step, key
+        if camera in asked["tongue_licks"]:
+            licked.add(session)
+        if camera in asked["track_pose"]:
+            models.add(asked["track_pose"][camera])
+    for session in sorted(licked):
+        yield session, "tongue_licks", {"session": session}
+    for model in sorted(models):
+        if not settings["pose_models"][model]["snapshot"]:
+            yield f"pose model {model}", "train_pose", {"model": model}
 
 
 def job_states(plan, settings):
@@ -82,7 +118,7 @@ def job_states(plan, settings):
     Returns
     -------
     dict of str to list of JobState
-        By session and container.
+        By session, container and pose model.
     """
     results = Path(settings["results"])
     states = {session: [] for session in plan.sessions}
@@ -92,7 +128,7 @@ def job_states(plan, settings):
         if path not in recorded:
             recorded[path] = {r["job"]: r for r in load_records(path)}
         name = " ".join([*wildcards.values(), step])
-        folders = ["containers"] * ("container" in wildcards) + [*wildcards.values()]
+        folders = wildcards.values() if "session" in wildcards else shared_folders(wildcards)
         log = results.joinpath("logs", *folders, f"{step}.log")
         state, message = _state(recorded[path].get(name), log, results)
         states.setdefault(owner, []).append(JobState(name, step, state, log, message))

@@ -35,6 +35,14 @@ STEPS = {
         "plane_qc",
         "export_alf_plane",
     ],
+    "finished_cameras": [
+        "compress_video",
+        "camera_times",
+        "track_pose",
+        "pupil",
+        "motion_energy",
+        "camera_qc",
+    ],
 }
 
 

@@ -29,7 +29,7 @@ STEPS = {
     "plane_qc",
     "export_alf_plane",
 }
-TARGETS = {"all", "ephys", "lfp", "ophys"}
+TARGETS = {"all", "ophys"}
 CONTAINER = "M001_FOV_00"
 
 
@@ -215,6 +215,7 @@ def test_paired_planes_of_a_microscope(tmp_path):
         raw,
         n_probes=0,
         n_planes=2,
+        n_cameras=0,
         duration_s=150,
         crosstalk=0.2,
         image_format="scanimage",

@@ -2,7 +2,7 @@
 
 from sluice.errors import UserError
 from sluice.fingerprint import fingerprint
-from sluice.plan import load_plan
+from sluice.plan import label_files, load_plan, weights_path
 from sluice.settings import validate_settings
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -24,6 +24,8 @@ wildcard_constraints:
     sorter=r"\w+",
     plane=r"FOV_\d\d",
     container=r"[\w.-]+",
+    camera=r"[a-z][A-Za-z0-9]*Camera",
+    model=r"\w+",
 
 
 def code(rule):
@@ -96,6 +98,101 @@ def segmentation_settings():
     return {k: v for k, v in settings.items() if k != "keep_suite2p_folder"}
 
 
+def camera_stream(wildcards):
+    """Row of the table of streams for one camera."""
+    return plan.stream_row(wildcards.session, wildcards.camera)
+
+
+def camera_files(wildcards):
+    """Video and timing files of one camera."""
+    return plan.raw_files(wildcards.session, wildcards.camera)
+
+
+def pose_model(wildcards):
+    """Settings of one pose model."""
+    return config["video"]["pose_models"][wildcards.model]
+
+
+def labelled_files(wildcards):
+    """Files of a labelled project that its training depends on."""
+    return label_files(pose_model(wildcards)["project"])
+
+
+def camera_model(wildcards):
+    """Settings of the pose model of one camera that tracking depends on."""
+    name = config["video"]["track_pose"]["cameras"][wildcards.camera]
+    model = config["video"]["pose_models"][name]
+    return {"name": name, "project": model["project"], "snapshot": model["snapshot"]}
+
+
+def trained_model(wildcards):
+    """What tracking reads its model from: the trained project, or the named snapshot."""
+    model = camera_model(wildcards)
+    if model["snapshot"]:
+        return [str(weights_path(model))]
+    return expand(rules.train_pose.output.project_out, model=model["name"])
+
+
+def settings_for_all(step):
+    """Settings of a video step without those of single cameras: one changes no other."""
+    single = ("cameras", "regions", "wheel_regions", "reference_frames")
+    return {k: v for k, v in config["video"][step].items() if k not in single}
+
+
+def camera_pupil(wildcards):
+    """How the pupil is measured in one camera."""
+    return config["video"]["pupil"]["cameras"][wildcards.camera]
+
+
+def camera_region(wildcards):
+    """Region of one camera whose motion is measured."""
+    return config["video"]["motion_energy"]["regions"].get(wildcards.camera, "whole")
+
+
+def wheel_region(wildcards):
+    """Region of one camera in which motion follows the wheel; None: that of its energy."""
+    return config["video"]["motion_energy"]["wheel_regions"].get(wildcards.camera)
+
+
+def reference_frame(wildcards):
+    """Picture that one camera's place is compared with; nothing where none is named."""
+    return [
+        path
+        for camera, path in config["video"]["motion_energy"]["reference_frames"].items()
+        if camera == wildcards.camera
+    ]
+
+
+def pose_for_region(path):
+    """Let motion energy read the pose where its region follows from it."""
+    return lambda w: (
+        expand(path, **w) if camera_region(w) in ("whisker_pad", "body") else []
+    )
+
+
+def if_tracked(path):
+    """Let a rule read a file of the pose where the camera is tracked."""
+    tracked = config["video"]["track_pose"]["cameras"]
+    return lambda w: expand(path, **w) if w.camera in tracked else []
+
+
+def if_pupil(path):
+    """Let a rule read a file of the pupil where it is measured in the camera."""
+    measured = config["video"]["pupil"]["cameras"]
+    return lambda w: expand(path, **w) if w.camera in measured else []
+
+
+def tongue_cameras(wildcards):
+    """Cameras of a session in which the tongue is looked at."""
+    asked = config["video"]["tongue_licks"]["cameras"]
+    return [c for s, c in plan.cameras if s == wildcards.session and c in asked]
+
+
+def tongue_poses(path):
+    """Let a rule read a file of each camera in which the tongue is looked at."""
+    return lambda w: expand(path, session=w.session, camera=tongue_cameras(w))
+
+
 def sorter_parameters(wildcards):
     """Parameters the settings give to one sorter."""
     return config["ephys"]["sort_spikes"]["sorters"][wildcards.sorter]
@@ -146,6 +243,27 @@ def container_tables(wildcards):
     return expand(rules.match_cells.output.cells, container=plan.containers)
 
 
+def camera_results(wildcards):
+    """Video, times, motion energy and checks of cameras, and what the settings ask of them."""
+    video = config["video"]
+    last = [
+        rules.compress_video.output.video,
+        rules.camera_times.output.times,
+        rules.motion_energy.output.energy,
+        rules.camera_qc.output.checks,
+    ]
+    tracked = [(s, c) for s, c in plan.cameras if c in video["track_pose"]["cameras"]]
+    measured = [(s, c) for s, c in plan.cameras if c in video["pupil"]["cameras"]]
+    licks = {s: "" for s, c in plan.cameras if c in video["tongue_licks"]["cameras"]}
+    asked = [
+        *[(path, s, c) for path in last for s, c in plan.cameras],
+        *[(rules.track_pose.output.pose, s, c) for s, c in tracked],
+        *[(rules.pupil.output.features, s, c) for s, c in measured],
+        *[(rules.tongue_licks.output.licks, s, c) for s, c in licks.items()],
+    ]
+    return [file for path, s, c in asked for file in expand(path, session=s, camera=c)]
+
+
 def descriptions(wildcards):
     """Description of the probes of every session that has any."""
     sessions = sorted({session for session, _ in plan.probes})
@@ -185,3 +303,9 @@ def minutes(at_least, per_gb=0):
         return round((at_least + per_gb * input.size_mb / 1000) * attempt)
 
     return runtime
+
+
+def compression_time(wildcards, input, attempt):
+    """Run time in minutes: a GB of a video that is small already holds many more frames."""
+    is_large = Path(camera_stream(wildcards)["path"]).suffix.lower() == ".avi"
+    return round((20 + (10 if is_large else 200) * input.size_mb / 1000) * attempt)
