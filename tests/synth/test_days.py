@@ -31,7 +31,7 @@ def test_the_same_cells_on_three_days(tmp_path):
 
 
 def test_probes_and_cameras_are_of_the_first_day_alone(tmp_path):
-    folders = make_days(tmp_path, n_days=2, n_planes=0, duration_s=2, n_channels=16, n_units=2)
+    folders = make_days(tmp_path, n_days=2, n_planes=0, duration_s=5, n_channels=16, n_units=2)
     assert (folders[0] / "raw_ephys_data/probe00").is_dir()
     assert (folders[0] / "raw_video_data/_iblrig_leftCamera.raw.avi").is_file()
     assert (tmp_path / "pose_project/config.yaml").is_file()

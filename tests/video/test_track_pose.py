@@ -33,7 +33,13 @@ from sluice.video import track_pose
 from sluice.video.deeplabcut_project import list_snapshots
 from sluice.video.pose import columns_of, load_pose
 from sluice.video.pose_model import import_deeplabcut, sha256
-from sluice.video.track_pose import choose_batch_size, jump_fractions, seen_size, track_pose_file
+from sluice.video.track_pose import (
+    _likelihood_rows,
+    choose_batch_size,
+    jump_fractions,
+    seen_size,
+    track_pose_file,
+)
 
 # Trains in about a minute on two quiet cores; 10 epochs gave a test error of 5.8 px, 30 gave 3.6.
 OPEN_FIELD = {
@@ -269,6 +275,17 @@ def test_checks_pass_on_the_video_of_the_model(tracked):
     assert checks["pose_jump_fraction"].verdict == "PASS"
     assert checks["pose_lost_points"].verdict == "PASS"
     assert checks["pose_likelihood_mean"].value > 0.7
+
+
+def test_points_that_may_be_hidden_are_not_judged():
+    likelihood = np.array([[0.9, 0.1], [0.7, 0.1]])
+    settings = tracking_settings(often_hidden=["tongue"])
+    rows = _likelihood_rows(likelihood, ["nose", "tongue"], settings)
+    assert [(key, value) for key, value, _ in rows] == [
+        ("pose_likelihood_mean", pytest.approx(0.8)),
+        ("pose_unlikely_fraction", 0.5),
+    ]
+    assert _likelihood_rows(likelihood[:, 1:], ["tongue"], settings) == []
 
 
 def test_point_without_any_likelihood_is_named(tmp_path, monkeypatch, video):

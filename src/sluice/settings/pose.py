@@ -140,12 +140,12 @@ class TrackPoseChecks(Section):
     pose_likelihood_mean: Threshold = Field(
         Threshold(warning=0.8, fail=0.4),
         description="Mean likelihood over all frames, of the point with the lowest; less is "
-        "worse. Points that are often hidden (tongue) pull it down.",
+        "worse. Points of `often_hidden` do not count.",
     )
     pose_unlikely_fraction: Threshold = Field(
         Threshold(warning=0.3, fail=0.9),
         description="Frames in which a point is below `likelihood_min`, as a fraction, of the "
-        "point with the most.",
+        "point with the most. Points of `often_hidden` do not count.",
     )
     pose_jump_fraction: Threshold = Field(
         Threshold(warning=0.01, fail=0.1),
@@ -185,6 +185,11 @@ class TrackPose(Section):
     )
     jump_fraction: Fraction = Field(
         0.1, description="A step longer than this part of the image's diagonal is a jump."
+    )
+    often_hidden: list[str] = Field(
+        ["tongue_end_l", "tongue_end_r"],
+        description="Points that may be out of sight in most frames (IBL's tongue): their "
+        "likelihood is not judged, unless it is low throughout.",
     )
     lost_likelihood: Fraction = Field(
         0.1, description="A point that is less likely than this in every frame is lost."

@@ -17,6 +17,8 @@ N_Z_STACK = 25
 CAMERAS = ("leftCamera", "rightCamera")
 # A video begins after the DAQ and ends before it.
 CAMERA_MARGIN_S = 1.0
+# Exposures that a camera loses, by its number.
+LOST_FRAMES = (100,)
 # Folder of the labelled project, beside the subjects.
 POSE_PROJECT = "pose_project"
 
@@ -85,7 +87,8 @@ def make_days(
         probes = {"n_probes": n_probes, "duration_s": duration_s, **probe_settings}
         make_session(raw, **names[0], seed=seed, **probes)
     if n_cameras:
-        settings = {"duration_s": duration_s - CAMERA_MARGIN_S, **(camera_settings or {})}
+        settings = {"duration_s": duration_s - CAMERA_MARGIN_S, "dropped": LOST_FRAMES}
+        settings |= camera_settings or {}
         seen = write_camera_session(
             raw, **names[0], cameras=CAMERAS[:n_cameras], seed=seed, **settings
         )

@@ -90,7 +90,8 @@ def _draw_start(axes, drawn):
     """First picture with the region and the mean places of the keypoints."""
     pictures, region = drawn.pictures, drawn.region
     _show(axes, pictures["pictures"][0], int(pictures["factor"]))
-    axes.set_title(f"Frame {pictures['frames'][0]}; motion energy: {region['kind']}", fontsize=10)
+    drawn_in = "; mean places of points" if drawn.pose is not None else ""
+    axes.set_title(f"Frame {pictures['frames'][0]}{drawn_in}", fontsize=10)
     if region["kind"] != "whole":
         x, y = region["x"] - 0.5, region["y"] - 0.5
         right, bottom = x + region["width"], y + region["height"]

@@ -285,19 +285,11 @@ def _checks(found, points, info, settings):
     """Judge the likelihoods and the jumps, of the worst point each."""
     likelihood = found[:, :, 2]
     minimum = settings["likelihood_min"]
-    mean = likelihood.mean(axis=0)
-    unlikely = (likelihood < minimum).mean(axis=0)
     distance_px = settings["jump_fraction"] * float(np.hypot(info.height, info.width))
     jumps = jump_fractions(found, likelihood_min=minimum, distance_px=distance_px)
     is_lost = likelihood.max(axis=0) < settings["lost_likelihood"]
     lost = [p for p, one in zip(points, is_lost, strict=True) if one]
     rows = [
-        ("pose_likelihood_mean", mean.min(), f"lowest: {points[mean.argmin()]}"),
-        (
-            "pose_unlikely_fraction",
-            unlikely.max(),
-            f"likelihood below {minimum:g}; most: {points[unlikely.argmax()]}",
-        ),
         (
             "pose_jump_fraction",
             jumps.max(),
@@ -311,7 +303,26 @@ def _checks(found, points, info, settings):
             else "none is lost",
         ),
     ]
+    rows = [*_likelihood_rows(likelihood, points, settings), *rows]
     return [
         check(key, value, message=message, **settings["checks"][key])
         for key, value, message in rows
+    ]
+
+
+def _likelihood_rows(likelihood, points, settings):
+    """Name, value and message of the checks of points that ought to be seen."""
+    minimum = settings["likelihood_min"]
+    shown = [i for i, p in enumerate(points) if p not in settings["often_hidden"]]
+    if not shown:
+        return []
+    mean = likelihood[:, shown].mean(axis=0)
+    unlikely = (likelihood[:, shown] < minimum).mean(axis=0)
+    return [
+        ("pose_likelihood_mean", mean.min(), f"lowest: {points[shown[mean.argmin()]]}"),
+        (
+            "pose_unlikely_fraction",
+            unlikely.max(),
+            f"likelihood below {minimum:g}; most: {points[shown[unlikely.argmax()]]}",
+        ),
     ]
