@@ -18,8 +18,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.signal import lfilter, medfilt
 
+from sluice.median_filter import sliding_median
 from sluice.ophys.dff import compute_dff
-from sluice.ophys.median_filter import sliding_median
 from sluice.settings import validate_settings
 
 RATE_HZ = 30.0

@@ -4,7 +4,8 @@ from ephys.probe_signals import recording_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.ephys.saturation import runs_of, scan_recording
+from sluice.ephys.saturation import scan_recording
+from sluice.runs import runs_of
 
 RATE_HZ = 1000.0
 SCAN = {

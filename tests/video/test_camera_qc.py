@@ -20,9 +20,9 @@ from video.camera_movies import (
 )
 
 from sluice.errors import InputError
+from sluice.figure_parts import thinned
 from sluice.settings.camera_qc import CameraQcChecks
 from sluice.video.camera_qc import camera_qc_file, load_seen, make_checks
-from sluice.video.figure_parts import thinned
 from sluice.video.pose import save_pose
 from sluice.video.qc_checks.picture import find_frozen, find_jumps
 from sluice.video.qc_checks.registry import CHECKS

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit, prange
 
 from sluice.ephys.traces import chunk_bounds
+from sluice.runs import runs_of
 
 BLOCK_SAMPLES = 2048
 
@@ -75,22 +76,6 @@ def _scan_chunk(traces, previous, level_bits, step_bits, crowd):
                 for c in range(n_channels):
                     n_beyond[block, c] += abs(np.int32(row[c])) > level_bits[c]
     return flags, lowest, highest, totals, squares, n_beyond
-
-
-def runs_of(mask):
-    """Find the runs of true samples.
-
-    Parameters
-    ----------
-    mask : ndarray of bool, shape (n_samples,)
-
-    Returns
-    -------
-    ndarray of int64, shape (n_runs, 2)
-        First sample and first sample after each run, ascending.
-    """
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
-    return edges.reshape(-1, 2).astype(np.int64)
 
 
 def _join(runs):

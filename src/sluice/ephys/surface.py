@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import periodogram
 
-from sluice.ephys.saturation import runs_of
+from sluice.runs import runs_of
 
 
 @dataclass(frozen=True)

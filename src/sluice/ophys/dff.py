@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter1d
 
-from sluice.ophys.median_filter import sliding_median, sliding_percentile, window_samples
+from sluice.median_filter import sliding_median, sliding_percentile, window_samples
 from sluice.ophys.noise import noise_std, noise_window
 from sluice.ophys.traces import batches, fill_gaps, require_traces
 from sluice.qc import check, log_checks, save_checks

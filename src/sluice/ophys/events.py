@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from sluice.median_filter import sliding_median, window_samples
 from sluice.ophys.l0 import l0_events
-from sluice.ophys.median_filter import sliding_median, window_samples
 from sluice.ophys.noise import noise_std, noise_window
 from sluice.ophys.oasis import oasis_events
 from sluice.ophys.traces import batches, require_traces

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sluice.ophys.median_filter import sliding_median, window_samples
+from sluice.median_filter import sliding_median, window_samples
 
 # Standard deviation of a normal distribution over its median absolute deviation.
 _SD_PER_MAD = 1.4826

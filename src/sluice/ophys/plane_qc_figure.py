@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-COLOURS = {"PASS": "#2a9d8f", "WARNING": "#e9a23b", "FAIL": "#d1495b"}
-TRACE, FIT = "#3b6ea5", "#d1495b"
-MAX_POINTS = 4000
+from sluice.figure_parts import TRACE, list_checks, say, thinned
+
+FIT = "#d1495b"
 
 
 def save_figure(path, *, found, checks, mean_image, masks, z_step_um, title):
@@ -30,7 +30,7 @@ def save_figure(path, *, found, checks, mean_image, masks, z_step_um, title):
     grid = figure.add_gridspec(3, 3, height_ratios=(1.6, 1, 1))
     _draw_plane(figure, figure.add_subplot(grid[0, 0]), found, mean_image, masks)
     _draw_photons(figure.add_subplot(grid[0, 1]), found)
-    _list_checks(figure.add_subplot(grid[0, 2]), checks)
+    list_checks(figure.add_subplot(grid[0, 2]), checks)
     _draw_brightness(figure.add_subplot(grid[1, :2]), found)
     _draw_epilepsy(figure.add_subplot(grid[2, :2]), found.epilepsy, found.time_s)
     _draw_z(figure.add_subplot(grid[1, 2]), found.z_drift, z_step_um)
@@ -40,37 +40,6 @@ def save_figure(path, *, found, checks, mean_image, masks, z_step_um, title):
         _draw_rois(figure.add_subplot(grid[2, 2]), found.rois)
     # no version of matplotlib in the file: the same input gives the same bytes
     figure.savefig(path, format="png", dpi=90, metadata={"Software": None})
-
-
-def _say(axes, text):
-    """An empty panel that says why."""
-    axes.text(
-        0.5,
-        0.5,
-        text,
-        ha="center",
-        va="center",
-        transform=axes.transAxes,
-        color="0.4",
-        fontsize=9,
-        wrap=True,
-    )
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
-def _thinned(values):
-    """Of each stretch its smallest and largest value, so that a long trace keeps its peaks."""
-    step = -(-len(values) // (MAX_POINTS // 2))
-    if step <= 2:
-        return np.arange(len(values)), values
-    n = len(values) // step
-    cut = values[: n * step].reshape(n, step)
-    filled = np.isfinite(cut)
-    low = np.where(filled, cut, np.inf).argmin(axis=1)
-    high = np.where(filled, cut, -np.inf).argmax(axis=1)
-    places = np.sort(np.stack([low, high], axis=1), axis=1) + np.arange(n)[:, None] * step
-    return places.ravel(), values[places.ravel()]
 
 
 def _draw_plane(figure, axes, found, image, masks):
@@ -103,7 +72,7 @@ def _draw_photons(axes, found):
     gain, mean, variance = found.gain, found.transfer.mean, found.transfer.variance
     shown = found.mask & ~found.saturated & np.isfinite(mean) & np.isfinite(variance)
     if not shown.any():
-        _say(axes, gain.message)
+        say(axes, gain.message)
         return
     for mask, colour, label in (
         (shown & ~gain.used, "0.8", "left out"),
@@ -132,26 +101,15 @@ def _draw_photons(axes, found):
     axes.legend(fontsize=8, markerscale=5, frameon=False, loc="upper left")
 
 
-def _list_checks(axes, checks):
-    """Each check with its value and verdict."""
-    axes.set_axis_off()
-    axes.set_title("Checks", fontsize=10)
-    for i, one in enumerate(checks):
-        y = 0.94 - i * 0.08
-        value = "not measured" if one.value is None else f"{one.value:.4g} {one.unit}"
-        axes.text(0, y, one.verdict, color=COLOURS[one.verdict], weight="bold", fontsize=9)
-        axes.text(0.24, y, one.name, fontsize=9)
-        axes.text(1, y, value, fontsize=9, ha="right")
-
-
 def _draw_brightness(axes, found):
     """Mean of each frame, and the curve that fits best."""
     trace, bleaching = found.movie.frame_mean, found.bleaching
     axes.set_title(f"Brightness: {found.drift.message}; {bleaching.message}", fontsize=9)
     if not np.isfinite(trace).any():
-        _say(axes, "no usable frame")
+        say(axes, "no usable frame")
         return
-    places, values = _thinned(trace)
+    places = thinned(trace)
+    values = trace[places]
     axes.plot(found.time_s[places], values, color=TRACE, lw=0.6)
     if bleaching.fit is not None:
         axes.plot(found.time_s, bleaching.fit, color=FIT, lw=1.5, label=f"fit: {bleaching.kind}")
@@ -165,10 +123,11 @@ def _draw_epilepsy(axes, epilepsy, time_s):
     """Brightness in per cent, with the events."""
     axes.set_title(f"Epileptiform events: {epilepsy.message}", fontsize=9)
     if epilepsy.trace_percent is None:
-        _say(axes, epilepsy.message)
+        say(axes, epilepsy.message)
         return
     trace = epilepsy.trace_percent
-    places, values = _thinned(trace)
+    places = thinned(trace)
+    values = trace[places]
     axes.plot(time_s[places], values, color=TRACE, lw=0.6)
     axes.plot(time_s[epilepsy.events], trace[epilepsy.events], "v", color=FIT, ms=5)
     axes.axhline(epilepsy.threshold_percent, color="0.6", lw=0.8, ls="--")
@@ -181,7 +140,7 @@ def _draw_z(axes, z, z_step_um):
     """Correlation of the start and of the end with each plane of the z-stack."""
     axes.set_title("z-stack", fontsize=10)
     if z is None:
-        _say(axes, "no z-stack")
+        say(axes, "no z-stack")
         return
     depth_um = np.arange(z.correlation.shape[1]) * z_step_um
     for r in z.correlation[:-2]:
@@ -202,7 +161,7 @@ def _draw_rois(axes, rois):
     shown = np.isfinite(rois.photons) & np.isfinite(rois.d_prime)
     axes.set_title("Light of the ROIs", fontsize=10)
     if not shown.any():
-        _say(axes, "no ROI with measured light")
+        say(axes, "no ROI with measured light")
         return
     axes.plot(rois.photons[shown], rois.d_prime[shown], "o", ms=4, color=TRACE, alpha=0.6)
     axes.set_xlim(left=0)
@@ -214,7 +173,7 @@ def _draw_rois(axes, rois):
 def _draw_crosstalk(figure, axes, crosstalk):
     """Share of the other plane's activity at each offset."""
     if crosstalk.slopes is None:
-        _say(axes, crosstalk.message)
+        say(axes, crosstalk.message)
         return
     reach = [n // 2 + 0.5 for n in crosstalk.slopes.shape]
     limit = max(np.abs(crosstalk.slopes).max(), 0.1)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from sluice.ephys.saturation import runs_of
+from sluice.runs import runs_of
 
 
 def find_blinks(pupil_area, other_areas, *, z, dilation_frames, max_blink_frames):

@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sluice.ephys.saturation import runs_of
-from sluice.video.figure_parts import MARK, TRACE, draw_trace, list_checks, say
+from sluice.figure_parts import MARK, TRACE, draw_trace, list_checks, say
+from sluice.runs import runs_of
 from sluice.video.pose import likelihoods, point_names, positions
 from sluice.video.qc_checks.picture import find_frozen, find_jumps
 from sluice.video.qc_checks.position import shift_percent

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from sluice.errors import InputError
-from sluice.ophys.median_filter import sliding_median
+from sluice.median_filter import sliding_median
 
 PARTS = ("x", "y", "likelihood")
 

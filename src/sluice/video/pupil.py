@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from sluice.ephys.saturation import runs_of
-from sluice.ophys.median_filter import window_samples
+from sluice.median_filter import window_samples
 from sluice.qc import check, log_checks, save_checks
+from sluice.runs import runs_of
 from sluice.settings.pupil import ELLIPSE_POINTS, MIN_LIKELIHOOD, MIN_POINTS
 from sluice.video.blinks import find_blinks
 from sluice.video.ellipse import fit_ellipses

@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.signal import find_peaks
 
-from sluice.ephys.saturation import runs_of
 from sluice.qc import check, log_checks, save_checks
+from sluice.runs import runs_of
 from sluice.video.pose import fill_short_gaps, load_pose, load_times, positions
 
 # A tongue this close to where it is furthest back is back, as a fraction of its reach.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import find_peaks
 
-from sluice.ophys.median_filter import sliding_median, window_samples
+from sluice.median_filter import sliding_median, window_samples
 
 
 @dataclass(frozen=True)

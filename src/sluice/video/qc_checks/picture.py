@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sluice.ephys.saturation import runs_of
+from sluice.runs import runs_of
 from sluice.video.qc_checks.seen import Measured
 
 # IBL asks for three quarters of its sampled frames within its bounds (ibllib/qc/camera.py).

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sluice.ephys.saturation import runs_of
 from sluice.errors import InputError
+from sluice.runs import runs_of
 
 # Lags are tried in steps of so much of a frame.
 LAG_STEP_FRAMES = 0.5

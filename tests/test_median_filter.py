@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.signal import medfilt
 
-from sluice.ophys.median_filter import sliding_median, sliding_percentile, window_samples
+from sluice.median_filter import sliding_median, sliding_percentile, window_samples
 
 PAD_MODES = {"reflect": "symmetric", "nearest": "edge", "constant": "constant"}
 

@@ -1,4 +1,4 @@
-"""Parts of the figures of cameras."""
+"""Parts that the figures of several stages are made of."""
 
 import numpy as np
 
