@@ -177,3 +177,12 @@ def test_stopped_in_the_middle_then_run_again(workflow, number):
     assert run.returncode == 0, run.stderr
     assert workflow.left_behind() == ["checks.json", "first.txt", "folder", "inside.txt"]
     assert (workflow.work / "first.txt").read_text() == "rawraw"
+
+
+@pytest.mark.parametrize("before", ["import cv2\n", ""])
+def test_opencv_uses_the_cores_of_the_job(workflow, monkeypatch, before):
+    """Whether a step loads it before its job begins or later."""
+    monkeypatch.setitem(globals(), "SCRIPT", before + SCRIPT)
+    run = workflow.run("import cv2; print('cores', cv2.getNumThreads())")
+    assert run.returncode == 0, run.stderr
+    assert "cores 1" in workflow.log.read_text()

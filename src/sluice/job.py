@@ -281,7 +281,12 @@ def _heartbeat(name, log, console):
 
 
 def _use_threads(n_threads):
-    """Let numba use the cores the job was given, no more."""
+    """Let OpenCV and numba use the cores the job was given, no more."""
+    os.environ["OPENCV_FOR_THREADS_NUM"] = str(n_threads)  # read when it is loaded
+    if "cv2" in sys.modules:
+        import cv2
+
+        cv2.setNumThreads(n_threads)
     if "numba" in sys.modules:
         import numba
 

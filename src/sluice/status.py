@@ -130,7 +130,8 @@ def job_states(plan, settings):
         name = " ".join([*wildcards.values(), step])
         folders = wildcards.values() if "session" in wildcards else shared_folders(wildcards)
         log = results.joinpath("logs", *folders, f"{step}.log")
-        state, message = _state(recorded[path].get(name), log, results)
+        temporary = _temporary(recorded[path].values())
+        state, message = _state(recorded[path].get(name), log, results, temporary)
         states.setdefault(owner, []).append(JobState(name, step, state, log, message))
     return states
 
@@ -165,8 +166,8 @@ def _cell(states):
     return ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
 
 
-def _state(job_record, log, results):
-    """State of one job and its message."""
+def _state(job_record, log, results, temporary=frozenset()):
+    """State of one job and its message; `temporary` are paths that need not be there."""
     marker = log.with_suffix(".state.json")
     if marker.exists():
         noted = json.loads(marker.read_text())
@@ -177,9 +178,18 @@ def _state(job_record, log, results):
         return "to do", "was killed; runs again"
     if job_record:
         lasting = [o["path"] for o in job_record["outputs"] if o["name"] not in TEMPORARY]
-        if all((results / path).exists() for path in lasting):
+        # of what other jobs made: gone when one of them failed since
+        made = [i["path"] for i in job_record["inputs"] if not Path(i["path"]).is_absolute()]
+        needed = {*lasting, *made} - temporary
+        if all((results / path).exists() for path in needed):
             return "done", ""
     return "to do", ""
+
+
+def _temporary(records):
+    """Paths of outputs that the rules mark temporary."""
+    outputs = [o for record in records for o in record["outputs"]]
+    return {o["path"] for o in outputs if o["name"] in TEMPORARY}
 
 
 def _is_alive(noted):
