@@ -167,6 +167,19 @@ def test_the_first_point_of_the_pupil_that_is_ever_likely_counts(tmp_path):
     assert region_of("whisker_pad", tmp_path / "b.pqt").box == (127, 225, 65, 43)
 
 
+def test_a_stray_point_places_nothing(tmp_path):
+    """One likely frame of one pupil point, far off, against another that is always likely."""
+    points = {"nose_tip": (95, 260), "pupil_top_r": (600, 20), "pupil_left_r": (225, 233)}
+    table = pd.read_parquet(pose_of(tmp_path / "a.pqt", 10, **points))
+    alone = table.drop(columns=[c for c in table if c.startswith("pupil_top_r")])
+    table["pupil_top_r_likelihood"] = [1.0] + [0.0] * 9
+    save_pose(table, tmp_path / "a.pqt")
+    save_pose(alone, tmp_path / "b.pqt")
+    found = region_of("whisker_pad", tmp_path / "a.pqt")
+    assert found.box == region_of("whisker_pad", tmp_path / "b.pqt").box
+    assert found.known_fraction == 1
+
+
 def test_the_tail_places_the_body(tmp_path):
     pose = pose_of(tmp_path / "a.pqt", 10, tail_start=(400, 300))
     assert region_of("body", pose, height=512).box == (160, 180, 240, 210)

@@ -438,6 +438,14 @@ def test_short_gaps_are_blinks_with_two_frames_around():
     np.testing.assert_array_equal(is_blink, is_doubtful)
 
 
+def test_at_few_frames_a_second_a_blink_is_still_found():
+    """The frames around do not count for its length."""
+    pupil = area()
+    pupil[100:103] = NAN
+    is_blink, _ = find_blinks(pupil, [], z=3.0, dilation_frames=2, max_blink_frames=4)
+    assert runs(is_blink) == [(98, 104)]
+
+
 def test_allens_flags_are_all_of_ours_where_nothing_lasts():
     pupil, opening = area(seed=1), area(seed=2)
     pupil[300:312] = NAN

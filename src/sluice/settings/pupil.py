@@ -137,7 +137,7 @@ class Pupil(Section):
     max_blink_s: Positive = Field(
         1.0,
         description="What lasts longer is no blink: an eye or a pupil out of sight is unknown, "
-        "and an unusual area is taken for what it is (s).",
+        "and an unusual area is taken for what it is (s; without the frames around).",
     )
     smooth_window_s: Positive = Field(
         0.5,

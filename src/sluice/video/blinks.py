@@ -30,7 +30,7 @@ def find_blinks(pupil_area, other_areas, *, z, dilation_frames, max_blink_frames
     dilation_frames : int
         Frames before and after signs that also count.
     max_blink_frames : float
-        Longest blink, with the frames before and after.
+        Longest blink, without the frames before and after.
 
     Returns
     -------
@@ -38,14 +38,15 @@ def find_blinks(pupil_area, other_areas, *, z, dilation_frames, max_blink_frames
     is_doubtful : bool array, shape (n_frames,)
         Blinks, and frames in which the pupil is out of sight for longer.
     """
-    is_doubtful = _signs(pupil_area, z, dilation_frames, max_blink_frames)
+    longest = max_blink_frames + 2 * dilation_frames
+    is_doubtful = _signs(pupil_area, z, dilation_frames, longest)
     for area in other_areas:
         if not np.isnan(area).all():
-            signs = _signs(area, z, dilation_frames, max_blink_frames)
-            is_doubtful |= keep_runs(signs, at_most=max_blink_frames)
+            signs = _signs(area, z, dilation_frames, longest)
+            is_doubtful |= keep_runs(signs, at_most=longest)
     if np.isnan(pupil_area).all():
         return np.zeros(len(pupil_area), bool), np.ones(len(pupil_area), bool)
-    return keep_runs(is_doubtful, at_most=max_blink_frames), is_doubtful
+    return keep_runs(is_doubtful, at_most=longest), is_doubtful
 
 
 def _signs(area, z, dilation_frames, max_frames):

@@ -192,19 +192,22 @@ def _by_points(kind, pose, info, settings, name, advice):
     else:
         ways = [[settings["tail_point"]]]
     require_points(found, [point for way in ways for point in way], path=pose, name=name)
-    places = [_first_known(table, way, pose, settings, name, advice) for way in ways]
+    places = [_most_known(table, way, pose, settings, name, advice) for way in ways]
     means = [mean for mean, _ in places]
     box = whisker_pad(*means) if kind == "whisker_pad" else beside_tail(*means, info.height)
     return box, min(fraction for _, fraction in places)
 
 
-def _first_known(table, points, pose, settings, name, advice):
-    """Mean position of the first of these points that is ever likely, and how often it is."""
-    for point in points:
-        at = positions(table, [point], min_likelihood=settings["min_likelihood"])[:, 0]
-        is_known = np.isfinite(at[:, 0])
-        if is_known.any():
-            return at[is_known].mean(axis=0), float(is_known.mean())
+def _most_known(table, points, pose, settings, name, advice):
+    """Mean position of that of these points that is most often likely, and how often it is.
+
+    IBL takes the first that ever is; a single stray frame would place the region then.
+    """
+    at = positions(table, points, min_likelihood=settings["min_likelihood"])
+    is_known = np.isfinite(at[:, :, 0])
+    best = is_known.sum(axis=0).argmax()
+    if is_known[:, best].any():
+        return at[is_known[:, best], best].mean(axis=0), float(is_known[:, best].mean())
     raise InputError(
         f"{name}: {' and '.join(points)} in {pose} {'is' if len(points) == 1 else 'are'} never "
         f"likely; expected a likelihood of {settings['min_likelihood']:g} in some of the "
