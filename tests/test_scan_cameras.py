@@ -46,6 +46,7 @@ def cameras_of(videos):
         ("2026-01-15_body.avi", "bodyCamera"),
         ("LeftCAMERA.AVI", "leftCamera"),
         ("001.avi", "videoCamera"),
+        ("_iblrig_leftCamera.raw.1f6f9c5a-0a2b-4c3d-8e4f-5a6b7c8d9e0f.avi", "leftCamera"),
     ],
 )
 def test_name_of_a_camera(file, name):
@@ -98,8 +99,24 @@ def test_the_tables_can_be_read_by_the_workflow(videos, tmp_path):
 
 def test_two_videos_of_one_camera_have_two_names(videos):
     write_video(videos / "leftCamera.raw.avi")
-    write_video(videos / "leftCamera.raw.mkv")
-    assert set(cameras_of(videos).index) == {"leftCamera", "leftMkvCamera"}
+    for name in ("leftCamera.raw.mkv", "left.mkv", "left_camera.mkv"):
+        write_video(videos / name)
+    cameras = {"leftCamera", "leftAviCamera", "leftMkvCamera", "leftMkv1Camera"}
+    assert set(cameras_of(videos).index) == cameras
+
+
+def test_what_has_the_name_of_the_video_or_of_the_camera_is_beside_it(videos):
+    write_video(videos / "left.avi")
+    write_video(videos / "Face cam.avi")
+    for name in ("left.TTL.npy", "leftCamera.times.csv", "Face cam.timestamps.npy"):
+        (videos / name).write_bytes(b"x")
+    rows = cameras_of(videos)
+    left, face = rows.loc["leftCamera"], rows.loc["faceCamCamera"]
+    assert (left["ttl"], left["frame_times"]) == tuple(
+        str(videos / name) for name in ("left.TTL.npy", "leftCamera.times.csv")
+    )
+    assert face["timestamps"] == str(videos / "Face cam.timestamps.npy")
+    assert not face["ttl"]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """Find behaviour videos below a session: its ``raw_video_data`` folder.
 
 A video is named by its file: ``_iblrig_leftCamera.raw.avi``, ``leftCamera.mp4`` and ``left.avi``
-are all leftCamera. What lies beside it under the same name is taken for its timing, as IBL's
-rigs write it: ``*leftCamera.timestamps.ssv``, ``*leftCamera.frame_counter.bin``,
-``*leftCamera.GPIO.bin``, ``*leftCamera.frameData.bin``, ``*leftCamera.times.npy`` and
-``*leftCamera.ttl.npy`` (or tsv, csv). What no file says stands in ``cameras.json``.
+are all leftCamera. What lies beside it under the same name, the video's or the camera's, is taken
+for its timing, as IBL's rigs write it: ``*leftCamera.timestamps.ssv``,
+``*leftCamera.frame_counter.bin``, ``*leftCamera.GPIO.bin``, ``*leftCamera.frameData.bin``,
+``*leftCamera.times.npy`` and ``*leftCamera.ttl.npy`` (or tsv, csv). What no file says stands in
+``cameras.json``.
 """
 
+import itertools
 import json
 import re
 from dataclasses import asdict, fields, replace
@@ -20,17 +22,20 @@ FOLDER = "raw_video_data"
 FACTS = "cameras.json"
 SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".m4v", ".wmv", ".mpg", ".mpeg", ".mj2", ".webm")
 NAMESPACE = re.compile(r"^_[a-z]+_")
-# End of a file's name, and the column it fills.
+# ONE may put a dataset's identifier into a file's name.
+UUID = re.compile(r"\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\.)")
+# End of a file's name in lower case, and the column it fills.
 BESIDE = {
     "timestamps.ssv": "timestamps",
     "timestamps.npy": "timestamps",
     "frame_counter.bin": "frame_counter",
     "frame_counter.npy": "frame_counter",
-    "GPIO.bin": "gpio",
-    "GPIO.npy": "gpio",
-    "frameData.bin": "frame_data",
+    "gpio.bin": "gpio",
+    "gpio.npy": "gpio",
+    "framedata.bin": "frame_data",
     "times.npy": "frame_times",
     "times.tsv": "frame_times",
+    "times.csv": "frame_times",
     "ttl.npy": "ttl",
     "ttl.tsv": "ttl",
     "ttl.csv": "ttl",
@@ -78,21 +83,28 @@ def describe_cameras(session, folder):
 
 def camera_name(path):
     """Name the camera of a video by the file: ``leftCamera`` for ``_iblrig_leftCamera.raw.avi``."""
-    stem = NAMESPACE.sub("", Path(path).name).removesuffix(Path(path).suffix).removesuffix(".raw")
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", stem) if word]
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", _stem(path)) if word]
     joined = "".join(word[0].upper() + word[1:] for word in words)
     joined = re.sub(r"(?i)camera$", "", joined).lstrip("0123456789") or "Video"
     return joined[0].lower() + joined[1:] + "Camera"
 
 
+def _stem(path):
+    """Name of a video without namespace, identifier and ending."""
+    name = UUID.sub("", NAMESPACE.sub("", Path(path).name))
+    return name.removesuffix(Path(path).suffix).removesuffix(".raw")
+
+
 def _videos(raw):
-    """Videos by the name of their camera; a second one of a name is named by its format too."""
+    """Videos by the name of their camera; others of one name have their format and a number."""
     found = {}
     for path in sorted(raw.iterdir()):
         if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
             name = camera_name(path)
-            if name in found:
-                name = name.removesuffix("Camera") + path.suffix[1:].capitalize() + "Camera"
+            stem, ending = name.removesuffix("Camera"), path.suffix[1:].capitalize()
+            others = (f"{stem}{ending}{k or ''}Camera" for k in itertools.count())
+            while name in found:
+                name = next(others)
             found[name] = path
     return found
 
@@ -138,9 +150,11 @@ def _describe(session, name, path, facts):
     camera = Camera(session, "camera", name, str(path), "video")
     beside = {}
     for file in sorted(path.parent.iterdir()):
-        stem = NAMESPACE.sub("", file.name)
-        if (end := stem.removeprefix(f"{name}.")) != stem and end in BESIDE:
-            beside.setdefault(BESIDE[end], str(file))
+        beside_name = UUID.sub("", NAMESPACE.sub("", file.name)).lower()
+        for stem in (name, _stem(path)):
+            end = beside_name.removeprefix(f"{stem}.".lower())
+            if end != beside_name and end in BESIDE:
+                beside.setdefault(BESIDE[end], str(file))
     given = {
         key: str((path.parent / value).resolve()) if key in (*FILES, "wheel") and value else value
         for key, value in facts.items()
