@@ -98,7 +98,9 @@ def cpu_s():
 
 def measure(path, folder, options):
     """Seconds and CPU seconds of each way and run."""
-    settings = CompressVideo(preset=options.preset, audio="drop").model_dump(mode="json")
+    settings = CompressVideo(
+        preset=options.preset, encoder_threads=options.threads, audio="drop"
+    ).model_dump(mode="json")
     ways = {
         "plain ffmpeg": run_plain,
         "sluice, compression alone": run_encode,

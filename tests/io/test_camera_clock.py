@@ -48,6 +48,21 @@ def test_files_of_another_camera(tmp_path):
     assert "correct timestamps in streams.tsv" in text
 
 
+def test_the_file_of_all_three_is_called_by_its_name(tmp_path):
+    n = 30
+    clock = (np.arange(n) << 25) + 5
+    path = write_doubles(tmp_path / "a.frameData.bin", np.arange(n), clock, np.arange(n), [0] * n)
+    record = load(28, frame_data=path)
+    assert record.differences == {
+        "frame_data (timestamps)": 2,
+        "frame_data (frame_counter)": 2,
+        "frame_data (gpio)": 2,
+    }
+    assert record.clock_difference == 2
+    with pytest.raises(InputError, match=r"a.frameData.bin has 30 .* correct frame_data in stream"):
+        load(10, frame_data=path)
+
+
 def test_a_real_camera(real_data):
     folder = real_data / "camera"
     record = load(

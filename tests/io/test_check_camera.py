@@ -11,8 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from video.made_up_videos import convert, scene, write_video
 
-from sluice.io.check_camera import camera_files, check_camera
-from sluice.io.video_container import count_empty_chunks, read_container
+from sluice.io.check_camera import (
+    camera_files,
+    check_camera,
+    timing_files,
+    video_files,
+    wheel_files,
+)
+from sluice.io.video_container import Container, count_empty_chunks, read_container
 from sluice.session import Camera
 
 
@@ -44,7 +50,7 @@ def touch(path, content=b"x"):
         ("a.mp4", "libx264", ("-movflags", "+faststart"), "mp4", 12),
         ("a.mp4", "libx264", ("-movflags", "frag_keyframe+empty_moov"), "mp4", None),
         ("a.mov", "mjpeg", (), "mp4", 12),
-        ("a.mkv", "ffv1", (), "other", None),
+        ("a.mkv", "ffv1", (), "matroska", None),
         ("a.y4m", "wrapped_avframe", (), "other", None),
         ("a.mjpeg", "mjpeg", (), "other", None),
         ("a.ts", "libx264", (), "other", None),
@@ -53,7 +59,7 @@ def touch(path, content=b"x"):
         ("a.wmv", "wmv2", (), "other", None),
         ("a.flv", "flv", (), "other", None),
         ("a.mpg", "mpeg2video", (), "other", None),
-        ("a.webm", "libvpx", (), "other", None),
+        ("a.webm", "libvpx", (), "matroska", None),
     ],
 )
 def test_whatever_ffmpeg_writes_is_a_video(camera, tmp_path, name, codec, options, kind, n_frames):
@@ -252,7 +258,7 @@ SIDE_FILES = ("ttl", "timestamps", "frame_counter", "gpio", "frame_data", "gpio_
 
 
 def test_all_files_are_listed(camera, tmp_path):
-    names = {column: f"{column}.npy" for column in SIDE_FILES}
+    names = {column: f"{column}.npy" for column in SIDE_FILES} | {"frame_data": "a.frameData.bin"}
     full = replace(camera, **{c: touch(tmp_path / n) for c, n in names.items()})
     (tmp_path / "alf").mkdir()
     wheel = [tmp_path / "alf" / f"_ibl_wheel.{what}.npy" for what in ("position", "timestamps")]
@@ -266,11 +272,39 @@ def test_all_files_are_listed(camera, tmp_path):
             *(tmp_path / n for n in names.values()),
             *wheel,
         ]
+        # each step depends on what it reads, and on nothing else
+        assert video_files(full) == [tmp_path / "left.avi"]
+        assert timing_files(full) == [tmp_path / n for n in names.values()]
+        assert wheel_files(full) == wheel
     # times that are known are used alone
     times = touch(tmp_path / "times.npy")
     known = replace(full, frame_times=times, ttl=str(tmp_path / "none"), ttl_edge="?")
     assert check_camera(known) == []
     assert camera_files(known) == [tmp_path / "left.avi", tmp_path / "times.npy", *wheel]
+    assert timing_files(known) == [tmp_path / "times.npy"]
+
+
+def test_a_video_alone_has_no_other_files(camera):
+    assert video_files(camera) == camera_files(camera) == [Path(camera.path)]
+    assert timing_files(camera) == wheel_files(camera) == []
+
+
+META = {
+    "nSavedChans": 9,
+    "snsMnMaXaDw": "0,0,8,1",
+    "niXDBytes1": 1,
+    "niSampRate": 30000,
+    "fileSizeBytes": 1800,
+}
+
+
+def write_nidq(path, n_bytes=1800, **changes):
+    """A nidq file of zeros; by its .meta it has 100 rows of 8 analogue columns and 8 lines."""
+    path.write_bytes(bytes(n_bytes))
+    values = META | changes
+    text = "".join(f"{key}={value}\n" for key, value in values.items() if value is not None)
+    path.with_suffix(".meta").write_text(text)
+    return str(path)
 
 
 def test_a_nidq_file_needs_its_companions_and_a_line(camera, tmp_path):
@@ -281,22 +315,193 @@ def test_a_nidq_file_needs_its_companions_and_a_line(camera, tmp_path):
         str(tmp_path / "r_g0_t0.nidq.ch"),
     ]
     assert "r_g0_t0.nidq.cbin, named as ttl, cannot be read without" in found[0]
-    meta, chunks = (touch(tmp_path / f"r_g0_t0.nidq.{end}") for end in ("meta", "ch"))
+    write_nidq(tmp_path / "r_g0_t0.nidq.cbin", 700)
+    meta, chunks = (str(tmp_path / f"r_g0_t0.nidq.{end}") for end in ("meta", "ch"))
+    Path(chunks).write_text('{"chunk_offsets": [0, 300, 700], "chunk_bounds": [0, 60, 100]}')
     assert check_camera(nidq) == []
     assert [str(p) for p in camera_files(nidq)] == [camera.path, nidq.ttl, meta, chunks]
     assert "ttl_line is empty; a nidq file has many digital lines" in problem(
         replace(nidq, ttl_line=None)
     )
     assert "ttl_line is -1; expected a whole number from 0" in problem(replace(nidq, ttl_line=-1))
+    assert [str(p) for p in timing_files(nidq)] == [nidq.ttl, meta, chunks]
     # the same file for the pin, once
-    both = replace(nidq, gpio_pulses=nidq.ttl)
+    both = replace(nidq, gpio_pulses=nidq.ttl, gpio=touch(tmp_path / "a.GPIO.bin"))
     assert "gpio_line is empty" in problem(both)
-    assert len(camera_files(replace(both, gpio_line=2))) == 4
+    assert len(camera_files(replace(both, gpio_line=2))) == 5
+
+
+def test_a_nidq_file_must_be_as_long_as_its_meta_says(camera, tmp_path):
+    nidq = replace(camera, ttl=write_nidq(tmp_path / "r_t0.nidq.bin", 1798), ttl_line=3)
+    assert problem(nidq) == (
+        f"{nidq.ttl}: 1798 bytes, but r_t0.nidq.meta says 1800 (fileSizeBytes), so it was cut "
+        "short or is of another .meta. Copy both again."
+    )
+    write_nidq(tmp_path / "r_t0.nidq.bin")
+    taken = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert check_camera(nidq) == []
+        taken.append(time.perf_counter() - start)
+    assert min(taken) < 3e-3
+    # a file that is named twice is judged once
+    both = replace(nidq, gpio=touch(tmp_path / "a.GPIO.bin"), gpio_pulses=nidq.ttl, gpio_line=4)
+    assert check_camera(both) == []
+    write_nidq(tmp_path / "r_t0.nidq.bin", 18)
+    assert "18 bytes, but r_t0.nidq.meta says 1800" in problem(both)
+
+
+def test_a_compressed_nidq_file_must_be_as_long_as_its_ch_says(camera, tmp_path):
+    nidq = replace(camera, ttl=write_nidq(tmp_path / "r_t0.nidq.cbin", 600), ttl_line=3)
+    chunks = tmp_path / "r_t0.nidq.ch"
+    chunks.write_text('{"chunk_offsets": [0, 300, 700], "chunk_bounds": [0, 60, 100]}')
+    assert problem(nidq) == (
+        f"{nidq.ttl}: 600 bytes, but r_t0.nidq.ch says 700, so it was cut short or is of another "
+        ".ch. Copy both again."
+    )
+    for text in ("{", "[]", '{"chunk_offsets": []}', '{"chunk_offsets": ["a"]}', "\0"):
+        chunks.write_text(text)
+        assert problem(nidq) == f"{chunks}: is no header of mtscomp. Copy it again."
+
+
+@pytest.mark.parametrize("column", ["ttl", "gpio_pulses"])
+@pytest.mark.parametrize(
+    ("changes", "n_lines"),
+    [
+        ({}, 8),
+        ({"niXDBytes1": None}, 16),
+        ({"niXDBytes1": 2, "niXDBytes2": 1, "snsMnMaXaDw": "0,0,7,2"}, 24),
+    ],
+)
+def test_a_line_that_the_file_does_not_have(camera, tmp_path, column, changes, n_lines):
+    path = write_nidq(tmp_path / "r_t0.nidq.bin", **changes)
+    line = "ttl_line" if column == "ttl" else "gpio_line"
+    full = replace(camera, gpio=touch(tmp_path / "a.GPIO.bin"), **{column: path})
+    assert check_camera(replace(full, **{line: n_lines - 1})) == []
+    assert problem(replace(full, **{line: n_lines})) == (
+        f"{path}: {line} is {n_lines}, but the file has the digital lines 0 to {n_lines - 1}. "
+        "Correct the table of streams."
+    )
+
+
+def test_a_nidq_file_without_digital_lines(camera, tmp_path):
+    path = write_nidq(tmp_path / "r_t0.nidq.bin", snsMnMaXaDw="0,0,9,0")
+    assert problem(replace(camera, ttl=path, ttl_line=0)) == (
+        f"{path}: no digital line was saved (snsMnMaXaDw=0,0,9,0), so that pulses are not in it. "
+        "Name another file in the table of streams, or empty the cell."
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fileSizeBytes": None},
+        {"snsMnMaXaDw": None},
+        {"snsMnMaXaDw": "0,0,8"},
+        {"snsMnMaXaDw": "a,0,8,1"},
+        {"nSavedChans": 3},
+        {"niXDBytes1": "x"},
+        {"niXDBytes1": -1},
+        {"niSampRate": 0},
+        {"niSampRate": "nan"},
+    ],
+)
+def test_a_meta_that_is_none_of_a_nidq_file(camera, tmp_path, changes):
+    path = write_nidq(tmp_path / "r_t0.nidq.bin", **changes)
+    found = problem(replace(camera, ttl=path, ttl_line=0))
+    assert found.startswith(f"{tmp_path}/r_t0.nidq.meta: ")
+    assert "expected that of a nidq file" in found
+    assert next(iter(changes)) in found
+
+
+def test_pulses_of_a_pin_need_its_states(camera, tmp_path):
+    pulses = replace(camera, gpio_pulses=touch(tmp_path / "pulses.npy"))
+    assert problem(pulses) == (
+        f"{tmp_path}/pulses.npy: is named as gpio_pulses, but no file has the states of the pin; "
+        "expected gpio or frame_data too. Correct the table of streams."
+    )
+    for column in ("gpio", "frame_data"):
+        path = touch(tmp_path / "a.bin")
+        assert check_camera(replace(pulses, **{column: path})) == []
+    # where times are known, none of this is read
+    assert check_camera(replace(pulses, frame_times=touch(tmp_path / "times.npy"))) == []
+
+
+@pytest.mark.parametrize("pin", [-1, 0, 5])
+def test_a_pin_that_is_none(camera, tmp_path, pin):
+    full = replace(camera, gpio=touch(tmp_path / "a.GPIO.bin"), gpio_pin=pin)
+    assert problem(full) == (
+        f"{full.gpio}: gpio_pin is {pin}; expected 1 to 4. Correct the table of streams."
+    )
+    data = replace(camera, frame_data=touch(tmp_path / "a.frameData.bin"), gpio_pin=pin)
+    assert f"gpio_pin is {pin}; expected 1 to 4" in problem(data)
+    # an array may have any number of them
+    array = replace(camera, gpio=touch(tmp_path / "a.npy"), gpio_pin=pin)
+    assert check_camera(array) == ([] if pin == 5 else [problem(array)])
+    assert check_camera(replace(full, gpio_pin=4)) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "name", "expected"),
+    [
+        ("frame_times", "a.ssv", "npy, tsv or csv"),
+        ("frame_times", "a.mat", "npy, tsv or csv"),
+        ("timestamps", "a.csv", "ssv or npy"),
+        ("timestamps", "a.mat", "ssv or npy"),
+        ("frame_counter", "a.csv", "bin or npy"),
+        ("gpio", "a.ssv", "bin or npy"),
+        ("frame_data", "a.npy", "bin"),
+    ],
+)
+def test_an_ending_that_nothing_reads(camera, tmp_path, column, name, expected):
+    path = touch(tmp_path / name)
+    assert problem(replace(camera, **{column: path})) == (
+        f"{path}: is named as {column}; expected {expected}. Correct the table of streams."
+    )
+
+
+def test_a_file_cut_short_is_seen_by_its_header(camera, tmp_path):
+    for name, codec in (
+        ("a.wmv", "wmv2"),
+        ("a.flv", "flv"),
+        ("a.mkv", "mjpeg"),
+        ("a.webm", "libvpx"),
+    ):
+        path = write_video(tmp_path / name, scene(30), codec=codec)
+        assert read_container(path).cut_short == ""
+        content = path.read_bytes()
+        for size in (len(content) - 1, len(content) // 2):
+            path.write_bytes(content[:size])
+            assert read_container(path).cut_short == (
+                f"it has {size} bytes, its header says {len(content)}"
+            )
+            assert check_camera(replace(camera, path=str(path))) == []
+    # one that is written while it is shown knows no length
+    command = ("-c", "copy", "-f", "matroska", "-live", "1")
+    path.write_bytes(content)
+    live = convert(path, tmp_path / "live.mkv", *command)
+    assert read_container(live) == Container("matroska")
+    # a copy that stopped within the header itself
+    for whole in (path, tmp_path / "b.wmv", tmp_path / "b.flv"):
+        if whole != path:
+            codec = {".wmv": "wmv2", ".flv": "flv"}[whole.suffix]
+            content = write_video(whole, scene(3), codec=codec).read_bytes()
+        for size in range(16, 500):
+            whole.write_bytes(content[:size])
+            assert read_container(whole).kind in ("matroska", "other")
+    # a stream of which nobody knew how long it would be
+    properties = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+    content = bytearray(write_video(tmp_path / "live.wmv", scene(3), codec="wmv2").read_bytes())
+    content[content.index(properties) + 88] |= 1
+    (tmp_path / "live.wmv").write_bytes(content[:-50])
+    assert read_container(tmp_path / "live.wmv").cut_short == ""
 
 
 @pytest.mark.parametrize("column", [*SIDE_FILES, "frame_times"])
 def test_a_side_file_that_is_missing_or_empty(camera, tmp_path, column):
     path = tmp_path / "x.npy"
+    if column == "gpio_pulses":
+        camera = replace(camera, gpio=touch(tmp_path / "a.GPIO.bin"))
     assert problem(replace(camera, **{column: str(path)})) == (
         f"{path}: no such file; it is named as {column}. Correct the table of streams, or empty "
         "the cell."

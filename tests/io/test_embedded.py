@@ -131,6 +131,19 @@ def test_numbers_that_are_none(tmp_path):
     write_doubles(tmp_path / "c.bin", [2**33, 0])
     with pytest.raises(InputError, match="has values beyond 32 bits"):
         read_pins(tmp_path / "c.bin", NAME)
+    write_doubles(tmp_path / "e.bin", [1, 2e300])
+    for read in (read_counter, read_pins):
+        with pytest.raises(InputError, match=r"e\.bin: holds numbers of more than 64 bits"):
+            read(tmp_path / "e.bin", NAME)
+    columns = [np.arange(3), 5 << np.arange(3), [4, 4, 5], np.zeros(3)]
+    path = write_doubles(tmp_path / "f.frameData.bin", *columns)
+    with pytest.raises(InputError, match=r"frameData\.bin: .*; leave frame_data out in streams"):
+        read_frame_data(path, NAME)
+    (tmp_path / "g.npy").write_bytes(b"rubbish of some length")
+    with pytest.raises(
+        InputError, match=r"g\.npy: is no npy file .*; expected an npy of the number"
+    ):
+        read_counter(tmp_path / "g.npy", NAME)
     np.save(tmp_path / "d.npy", np.zeros((4, 2)))
     with pytest.raises(InputError, match=r"shape \(4, 2\).*expected numbers, the number of each"):
         read_counter(tmp_path / "d.npy", NAME)
@@ -141,6 +154,7 @@ def test_numbers_that_are_none(tmp_path):
     [
         (lambda text: text[:-16], "line 100 of 100 is '2026-01-15T12:00:.*' *; expected"),
         (lambda text: text[:-8] + " \n", "times do not ascend: .* at frame 98 and .* at the next"),
+        (lambda text: text[:-2] + "0" * 40 + " \n", "line 100 of 100 is '2026.*0{40}'; expected"),
         (lambda text: "", "; expected lines of the computer's time"),
         (lambda text: "1\n2\n", "line 1 of 2 is '1 '; expected the computer's time"),
         (lambda text: "time camera\n" + text, "line 1 of 101 is 'time camera'; expected"),

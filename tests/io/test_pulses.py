@@ -1,5 +1,6 @@
 """Edges of tables and of nidq files: made, read back, and refused."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -91,16 +92,30 @@ def test_a_nidq_file_cut_short(tmp_path, compress):
 
 def test_a_nidq_file_without_what_belongs_to_it(tmp_path):
     path = write_nidq(tmp_path, {0: ([0.1], 0.1)}, 0.3, compress=True)
+    header = json.loads((tmp_path / "run_g0_t0.nidq.ch").read_text())
     (tmp_path / "run_g0_t0.nidq.ch").write_text("{}")
     with pytest.raises(InputError, match="is no header of mtscomp"):
         load(path, 0)
+    for found, expected in (
+        ([1, 2], "it holds a list"),
+        (header | {"chunk_offsets": 7}, "is no header of mtscomp"),
+        ({key: header[key] for key in header if key != "sample_rate"}, "it has no sample_rate"),
+    ):
+        (tmp_path / "run_g0_t0.nidq.ch").write_text(json.dumps(found))
+        with pytest.raises(InputError, match=expected):
+            load(path, 0)
     (tmp_path / "run_g0_t0.nidq.ch").unlink()
     with pytest.raises(InputError, match=r"its \.ch is missing; expected run_g0_t0\.nidq\.ch"):
         load(path, 0)
     meta = tmp_path / "run_g0_t0.nidq.meta"
     good = meta.read_text()
     meta.write_text(good.replace("niSampRate=30000.0", "niSampRate=0"))
-    with pytest.raises(InputError, match=r"niSampRate=0; expected four counts .* rate above 0"):
+    with pytest.raises(
+        InputError, match=r"niSampRate=0, .*; expected whole numbers, four counts .* rate above 0"
+    ):
+        load(path, 0)
+    meta.write_text(good.replace("niXDBytes1=2", "niXDBytes1=abc"))
+    with pytest.raises(InputError, match="niXDBytes1=abc; expected whole numbers"):
         load(path, 0)
     meta.write_text(good.replace("snsMnMaXaDw", "snsApLfSy"))
     with pytest.raises(InputError, match="no line 'snsMnMaXaDw='; expected that of a nidq file"):
@@ -157,8 +172,18 @@ def test_tables_that_are_none(tmp_path, text, expected):
 def test_files_that_are_none(tmp_path):
     with pytest.raises(InputError, match=r"a\.npy: no such file; correct the path in streams"):
         load(tmp_path / "a.npy")
-    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(InputError, match=r"a\.npy: .*; expected an npy of times"):
+    for found, expected in (
+        (b"\x93NUMPY", "is damaged or cut short"),
+        (b"", "is empty"),
+        (b"time_s", "is no npy file .it begins with b'time_s'."),
+        (b"PK\x03\x04ab", "is no npy file"),
+    ):
+        (tmp_path / "a.npy").write_bytes(found)
+        with pytest.raises(InputError, match=rf"a\.npy: {expected}.*; expected an npy of") as error:
+            load(tmp_path / "a.npy")
+        assert "unsafe" not in str(error.value) and "pickle" not in str(error.value)
+    np.save(tmp_path / "a.npy", np.array([None, 1.0]), allow_pickle=True)
+    with pytest.raises(InputError, match="holds objects of Python, not numbers; expected"):
         load(tmp_path / "a.npy")
     np.save(tmp_path / "a.npy", np.zeros((3, 2)))
     with pytest.raises(InputError, match=r"has the shape \(3, 2\)"):

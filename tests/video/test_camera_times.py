@@ -26,10 +26,11 @@ from sluice.video.video_info import VideoInfo
 
 NAME = "M001/2026-11-20/001 leftCamera"
 SAMPLE_S = 1 / 30_000 + 1e-9
+JITTER_S = 0.0004
 DROPPED = (24, 51, 107, 108, 141, 348, 477, 479, 519)
 
 
-def video_info(n_frames, rate_hz=RATE_HZ, is_constant_rate=True):
+def video_info(n_frames, rate_hz=RATE_HZ, is_constant_rate=True, n_lost=0):
     return VideoInfo(
         name=NAME,
         n_frames=n_frames,
@@ -38,7 +39,7 @@ def video_info(n_frames, rate_hz=RATE_HZ, is_constant_rate=True):
         sampling_rate_hz=rate_hz,
         duration_s=n_frames / rate_hz,
         is_constant_rate=is_constant_rate,
-        source={},
+        source={"n_lost": n_lost},
         size_bytes=1,
         encoder="",
     )
@@ -58,6 +59,7 @@ class Result:
 
 
 def run(folder, n_frames, *, rate_hz=RATE_HZ, pts_s=None, is_constant_rate=None, **columns):
+    n_lost = columns.pop("n_lost", 0)
     changes = {key: columns.pop(key) for key in list(columns) if key in CameraTimes.model_fields}
     if is_constant_rate is None:
         is_constant_rate = pts_s is None
@@ -65,7 +67,7 @@ def run(folder, n_frames, *, rate_hz=RATE_HZ, pts_s=None, is_constant_rate=None,
     camera = Camera("M001/2026-11-20/001", "camera", "leftCamera", "v.mp4", "video", **columns)
     camera_times_file(
         camera=camera,
-        info=video_info(n_frames, rate_hz, is_constant_rate),
+        info=video_info(n_frames, rate_hz, is_constant_rate, n_lost),
         pts=folder / "pts.npy",
         times=folder / "times.npy",
         frames=folder / "frames.pqt",
@@ -195,7 +197,7 @@ def test_frame_data_and_dropped_frames(tmp_path, caplog):
     found = run(tmp_path, sim.n_frames, ttl=ttl, frame_data=path)
     assert_result(found, sim)
     assert "the camera lost 9 frames in 8 places" in found.done
-    assert "timestamps has 3 entries more than the video frames; the end is left out" in found.done
+    assert "frame_data (timestamps) has 3 entries more than the video frames; the" in found.done
     assert "3 pulses more than exposures, and nothing tells which: extra_pulses" in found.done
     assert found.not_passed == {
         "camera_dropped_fraction",
@@ -291,7 +293,8 @@ def test_a_real_camera_without_pulses(real_data, tmp_path):
     assert (found.times_s[0], found.summary["n_dropped"]) == (0.0, 0)
     assert found.summary["jitter_fraction"] < 1e-4
     assert "times are those of the camera's clock, from 0 at the first frame, and not" in found.done
-    assert found.not_passed == {"camera_clock_source"}
+    # the record has a frame more than the video, which may lack any
+    assert found.not_passed == {"camera_clock_source", "camera_alignment_uncertainty"}
     assert found.checks["camera_clock_source"].verdict == "WARNING"
     assert found.checks["camera_rate_difference"].value == pytest.approx(0.00703, abs=1e-4)
 
@@ -355,6 +358,179 @@ def test_a_pin_without_pulses_of_frames(tmp_path, clock):
     assert found.summary["time_error_ms"] < 0.5
     assert "changes of the pin; they may all be early or late by" in found.done
     assert found.not_passed <= {"camera_dropped_fraction"}
+
+
+def pin_columns(folder, sim, *, quiet_from=None, seed=0):
+    """Columns of a pin that saw irregular pulses, as files."""
+    rises, falls, seen = pin_signal(sim.times_s[:quiet_from], seed=seed)
+    seen = np.concatenate([seen, np.zeros(sim.n_frames - len(seen), bool)])
+    table = pd.DataFrame(
+        {
+            "time_s": np.concatenate([rises, falls]),
+            "polarity": np.repeat([1, -1], [len(rises), len(falls)]),
+        }
+    ).sort_values("time_s")
+    table.to_csv(folder / "pin.tsv", sep="\t", index=False)
+    return {"gpio": save(folder / "pin.npy", seen), "gpio_pulses": str(folder / "pin.tsv")}
+
+
+@pytest.mark.parametrize("n_lost", [1, 10, 40])
+@pytest.mark.parametrize("part", [0.35, 0.65, 0.9])
+def test_lost_frames_that_only_the_pin_shows(tmp_path, n_lost, part):
+    """Pulses of all exposures, no counter and no clock: most changes agree, those behind do not."""
+    first = int(3600 * part)
+    sim = simulate(3600, dropped=range(first, first + n_lost))
+    found = run(
+        tmp_path,
+        sim.n_frames,
+        ttl=save(tmp_path / "p.npy", sim.pulses_s),
+        **pin_columns(tmp_path, sim),
+    )
+    wrong = np.abs(found.times_s - sim.times_s).max() * RATE_HZ
+    assert wrong == pytest.approx(n_lost, abs=0.01)
+    assert found.summary["uncertainty_frames"] == n_lost
+    assert {"camera_alignment_uncertainty", "camera_frame_difference"} <= found.not_passed
+    assert f"changes of the pin are seen up to {n_lost} frames beside their edges" in found.done
+
+
+@pytest.mark.parametrize("n_lost", [2, 10, 40])
+@pytest.mark.parametrize("part", [0.35, 0.65, 0.9])
+def test_lost_frames_of_a_video_that_has_a_pin_alone(tmp_path, n_lost, part):
+    """Whether the line follows one side or lies between both."""
+    first = int(3600 * part)
+    sim = simulate(3600, dropped=range(first, first + n_lost))
+    found = run(tmp_path, sim.n_frames, **pin_columns(tmp_path, sim))
+    assert np.abs(found.times_s - sim.times_s).max() * RATE_HZ > n_lost / 3
+    assert found.checks["camera_alignment_uncertainty"].value >= n_lost / 3
+    assert "camera_alignment_uncertainty" in found.not_passed
+
+
+@pytest.mark.parametrize("columns", [(), ("ttl",), ("ttl", "frame_counter"), ("timestamps",)])
+@pytest.mark.parametrize("seed", range(4))
+def test_good_pins_are_not_doubted(tmp_path, columns, seed):
+    has_losses = "frame_counter" in columns or "timestamps" in columns
+    sim = simulate(
+        7200,
+        seed=seed,
+        before=30,
+        after=300,
+        jitter_s=1e-4,
+        dropped=range(100, 7000, 999) if has_losses else (),
+    )
+    values = {"ttl": sim.pulses_s, "frame_counter": sim.counter, "timestamps": sim.camera_s}
+    given = {key: save(tmp_path / f"{key}.npy", values[key]) for key in columns}
+    found = run(tmp_path, sim.n_frames, **given, **pin_columns(tmp_path, sim, seed=seed))
+    assert found.not_passed == set()
+    assert np.abs(found.times_s - sim.times_s).max() < 0.001
+
+
+def test_a_pin_that_is_quiet_at_the_end(tmp_path):
+    """Pulses behind the video may be those of frames that it lost there, or not: it is said."""
+    sim = simulate(3600, after=40)
+    pin = pin_columns(tmp_path, sim, quiet_from=2400)
+    ttl = save(tmp_path / "p.npy", sim.pulses_s)
+    found = run(tmp_path, sim.n_frames, ttl=ttl, **pin)
+    assert_result(found, sim)
+    assert found.summary["uncertainty_frames"] == 40
+    assert "no change of the pin near the end of the video agrees: the 40 pulses" in found.done
+    # a counter would show them
+    counter = save(tmp_path / "c.npy", sim.counter)
+    found = run(tmp_path, sim.n_frames, ttl=ttl, frame_counter=counter, **pin)
+    assert found.not_passed == set()
+    found = run(tmp_path, sim.n_frames, **pin)
+    assert found.not_passed == {"camera_alignment_uncertainty"}
+
+
+def test_a_video_of_another_rate_than_it_says(tmp_path):
+    """0.2 % beside the clock of the pin: its header is not exact, or it lost frames."""
+    sim = simulate(7200, rate_hz=RATE_HZ * 1.002)
+    pin = pin_columns(tmp_path, sim)
+    found = run(tmp_path, sim.n_frames, **pin)
+    assert found.summary["clock_drift_ppm"] == pytest.approx(2000, abs=5)
+    assert found.checks["camera_alignment_uncertainty"].value == 1
+    assert "ppm beside the pin's clock; expected at most 1000" in found.done
+    assert run(tmp_path, sim.n_frames, max_pin_drift_ppm=3000, **pin).not_passed == set()
+
+
+@pytest.mark.parametrize("n_lost", [1, 2])
+@pytest.mark.parametrize(
+    "columns", [("timestamps",), ("frame_counter",), ("timestamps", "frame_counter")]
+)
+def test_a_video_that_lacks_a_frame_of_the_record(tmp_path, columns, n_lost):
+    """The record and the pulses have all frames: those behind the missing one are early."""
+    full = simulate(jitter_s=JITTER_S)
+    values = {"timestamps": full.camera_s, "frame_counter": full.counter}
+    given = {key: save(tmp_path / f"{key}.npy", values[key]) for key in columns}
+    ttl = save(tmp_path / "p.npy", full.pulses_s)
+    found = run(tmp_path, 600 - n_lost, ttl=ttl, **given)
+    assert found.summary["uncertainty_frames"] == n_lost
+    assert "camera_alignment_uncertainty" in found.not_passed
+    # as many pulses as frames need no record
+    found = run(tmp_path, 600, ttl=ttl, **given)
+    assert found.not_passed == set()
+    longer = {
+        key: save(tmp_path / f"{key}.npy", np.append(values[key], values[key][-1] + 1))
+        for key in columns
+    }
+    assert run(tmp_path, 600, ttl=ttl, **longer).summary["uncertainty_frames"] == 0
+
+
+def test_frames_that_could_not_be_decoded(tmp_path):
+    sim = simulate()
+    found = run(tmp_path, 600, ttl=save(tmp_path / "p.npy", sim.pulses_s), n_lost=2)
+    assert found.summary["uncertainty_frames"] == 2
+    assert found.not_passed == {"camera_alignment_uncertainty"}
+    assert "2 frames of the source could not be decoded" in found.done
+
+
+@pytest.mark.parametrize("column", ["frame_times", "ttl"])
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        (lambda t: np.round(t * 30_000), "They look like samples of a DAQ at about 30000 Hz"),
+        (lambda t: t * 1000, "They look like milliseconds"),
+        (lambda t: t[0] + 2 * (t - t[0]), "Is it every second"),
+        (lambda t: t[0] + (t - t[0]) / 2, "Are there two for each frame?"),
+        (lambda t: t[0] + (t - t[0]) * 5, "Check that they are of this camera"),
+    ],
+)
+def test_as_many_times_of_another_rate(tmp_path, column, change, hint):
+    path = save(tmp_path / "a.npy", change(simulate().times_s))
+    text = refuse(tmp_path, 600, **{column: path})
+    assert "and the video a frame every 0.0166667 s; expected seconds" in text and hint in text
+
+
+def test_every_second_exposure_is_no_other_rate(tmp_path):
+    """The camera's counter says so."""
+    sim = simulate(dropped=range(1, 600, 2))
+    found = run(
+        tmp_path,
+        300,
+        rate_hz=RATE_HZ / 2,
+        ttl=save(tmp_path / "p.npy", sim.pulses_s),
+        frame_counter=save(tmp_path / "c.npy", sim.counter),
+    )
+    np.testing.assert_allclose(found.times_s, sim.times_s, rtol=0, atol=SAMPLE_S)
+
+
+@pytest.mark.parametrize(("odd", "time_s"), [(599, 1e9), (0, -1e9)])
+@pytest.mark.parametrize("column", ["frame_times", "ttl"])
+def test_one_pulse_far_from_all_others(tmp_path, column, odd, time_s):
+    times_s = simulate().times_s
+    times_s[odd] = time_s
+    text = refuse(tmp_path, 600, **{column: save(tmp_path / "a.npy", times_s)})
+    assert f"number {odd} (from 0) is at {time_s:.6g} s, 1e+09 s from its neighbour" in text
+
+
+def test_a_break_of_days_of_which_the_clock_knows(tmp_path):
+    sim = simulate(pauses=((300, 432_000.011),))
+    found = run(
+        tmp_path,
+        600,
+        ttl=save(tmp_path / "p.npy", sim.pulses_s),
+        timestamps=save(tmp_path / "t.npy", sim.camera_s),
+    )
+    np.testing.assert_array_equal(found.times_s, sim.pulses_s)
 
 
 def test_pins_without_their_file(tmp_path):

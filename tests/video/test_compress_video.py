@@ -1,6 +1,7 @@
 import json
 import logging
 import re
+import struct
 import subprocess
 from dataclasses import replace
 
@@ -17,10 +18,11 @@ from sluice.qc import load_checks
 from sluice.session import Camera
 from sluice.settings.compress_video import CompressVideo
 from sluice.video.compress_video import compress_video_file, measure_timing
-from sluice.video.ffmpeg import ffmpeg_exe
+from sluice.video.ffmpeg import FfmpegError, ffmpeg_exe
 from sluice.video.frame_counts import decode, read_packet_log
-from sluice.video.frame_loss import verify
+from sluice.video.frame_loss import picture_errors, verify
 from sluice.video.video_info import load_video_info
+from sluice.video.video_source import find_white_level, frames_duration, read_source
 
 NAME = "S1 leftCamera"
 OUTPUTS = {
@@ -111,7 +113,7 @@ def test_every_frame_of_a_grey_video_comes_back(run, tmp_path):
     assert info.is_constant_rate
     assert info.size_bytes == result.video.stat().st_size
     assert info.encoder.startswith("ffmpeg ")
-    assert "-c:v libx264 -preset veryfast -crf 29 -threads:v 2" in info.encoder
+    assert "-c:v libx264 -preset veryfast -crf 29 -threads:v 4" in info.encoder
     assert str(tmp_path) not in info.encoder
     assert info.source == {
         "codec": "rawvideo",
@@ -124,6 +126,7 @@ def test_every_frame_of_a_grey_video_comes_back(run, tmp_path):
         "n_lost": 0,
         "n_damaged": 0,
         "n_empty": 0,
+        "n_errors": 0,
         "duration_s": 1.5,
         "rate_hz": 60.0,
         "rotation_deg": 0.0,
@@ -223,6 +226,32 @@ def test_fewer_bits_in_16_do_not_come_out_black(run, tmp_path, caplog, top, whit
     assert f"16 bits; the brightest pixel is {frames.max()}, white is {white}" in caplog.text
     expected = np.rint(frames / white * 255)
     assert np.abs(result.frames(colour) - expected).mean() < 2.5
+
+
+def test_the_brightest_pixel_may_be_where_an_edit_hides_it(run, tmp_path):
+    frames = scene(60, dtype=np.uint16, top=1000)
+    frames[14] = frames[14] * 3
+    options = ("-level", "1", "-g", "12", "-pix_fmt", "gray16le")
+    plain = write_video(tmp_path / "plain.mov", frames, codec="ffv1", options=options)
+    source = tmp_path / "a.mov"
+    # a cut at frame 18 without new compression keeps the frames from 12 on, hidden
+    command = [ffmpeg_exe(), "-loglevel", "error", "-ss", "0.6", "-i", plain, "-c", "copy"]
+    subprocess.run([*command, source], check=True)
+    result = run(source)
+    assert result.info.n_frames == 48
+    assert result.info.source["white_level"] == 4095
+
+
+def test_a_failed_search_for_white_is_an_error(run, tmp_path, monkeypatch):
+    """Half of the pixels are no reason to choose a level."""
+    path = write_video(tmp_path / "a.mkv", scene(4, dtype=np.uint16), codec="ffv1")
+    source = read_source(path, name=NAME)
+    fake = tmp_path / "fake-ffmpeg"
+    fake.write_text("#!/bin/sh\nprintf '\\001\\000'\necho '[error] no more' >&2\nexit 3\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(fake))
+    with pytest.raises(FfmpegError, match=rf"{NAME}: looking for white in a.mkv(?s:.*)no more"):
+        find_white_level(source, threads=1, name=NAME)
 
 
 def test_the_white_level_can_be_given(run, tmp_path):
@@ -401,31 +430,69 @@ def test_one_frame_has_no_interval():
 # --- sound, rotation, edits --------------------------------------------------------------------
 
 
+def described(path):
+    """What ffmpeg says of a file."""
+    return subprocess.run([ffmpeg_exe(), "-i", path], capture_output=True, text=True).stderr
+
+
+def sound_of(path):
+    """The samples of a file's sound, 64-bit float."""
+    command = [ffmpeg_exe(), "-loglevel", "error", "-i", path, "-vn", "-c:a", "pcm_f64le", "-f"]
+    done = subprocess.run([*command, "f64le", "-"], capture_output=True, check=True)
+    return np.frombuffer(done.stdout, np.float64)
+
+
 @pytest.mark.parametrize(
-    ("suffix", "codec", "said"),
+    ("suffix", "codec", "becomes", "level", "said"),
     [
-        ("mp4", "aac", "sound (aac) is copied"),
-        ("avi", "pcm_s16le", "sound (pcm_s16le) is stored as AAC, as MP4 cannot hold it"),
+        ("mp4", "aac", "aac", "INFO", "sound (aac) is copied"),
+        ("avi", "pcm_s16le", "flac", "INFO", "sound (pcm_s16le) is stored as FLAC, without loss"),
+        ("mkv", "pcm_s24le", "flac", "INFO", "sound (pcm_s24le) is stored as FLAC, without loss"),
+        ("mkv", "pcm_f32le", "flac", "WARNING", "stored as FLAC, rounded to 24 bits"),
+        ("mkv", "wmav2", "aac", "WARNING", "sound (wmav2, 44100 Hz) is stored as AAC, with a"),
     ],
 )
-def test_sound_is_kept(run, tmp_path, caplog, suffix, codec, said):
+def test_sound_is_kept(run, tmp_path, caplog, suffix, codec, becomes, level, said):
     video = "libx264" if suffix == "mp4" else "mjpeg"
     source = write_video(tmp_path / f"a.{suffix}", scene(30), codec=video, sound=("-c:a", codec))
     result = run(source)
-    assert said in caplog.text
+    (record,) = (one for one in caplog.records if said in one.getMessage())
+    assert record.levelname == level
     assert result.info.n_frames == 30
     assert result.info.source["has_audio"]
-    described = subprocess.run(
-        [ffmpeg_exe(), "-i", result.video], capture_output=True, text=True
-    ).stderr
-    assert "Audio: aac" in described
+    assert f"Audio: {becomes}" in described(result.video)
+    if becomes == "flac":
+        np.testing.assert_array_equal(sound_of(result.video), sound_of(source))
     result = run(source, audio="drop")
-    described = subprocess.run(
-        [ffmpeg_exe(), "-i", result.video], capture_output=True, text=True
-    ).stderr
-    assert "Audio" not in described
+    assert "Audio" not in described(result.video)
     assert f"sound ({codec}) is left out" in caplog.text
     assert result.info.n_frames == 30
+
+
+@pytest.mark.parametrize("rate_hz", [195312, 250000])
+def test_ultrasound_is_kept_to_the_last_bit(run, tmp_path, rate_hz):
+    """Mice sing at 50 to 100 kHz; AAC ends at 48."""
+    plain = write_video(tmp_path / "plain.avi", scene(30))
+    tone = f"sine=frequency=80000:sample_rate={rate_hz}:duration=1"
+    source = tmp_path / "a.avi"
+    command = [ffmpeg_exe(), "-loglevel", "error", "-i", plain, "-f", "lavfi", "-i", tone]
+    subprocess.run([*command, "-c:v", "copy", "-c:a", "pcm_s16le", source], check=True)
+    result = run(source)
+    assert f"Audio: flac (fLaC / 0x43614C66), {rate_hz} Hz" in described(result.video)
+    sound = sound_of(result.video)
+    np.testing.assert_array_equal(sound, sound_of(source))
+    assert np.argmax(np.abs(np.fft.rfft(sound))) == pytest.approx(80000, abs=2)
+
+
+def test_sound_that_flac_cannot_hold_is_told(run, tmp_path, caplog):
+    sound = ("-ar", "700000", "-c:a", "pcm_s16le")
+    source = write_video(tmp_path / "a.avi", scene(30), sound=sound)
+    result = run(source)
+    assert "Audio: aac" in described(result.video)
+    assert (
+        "sound (pcm_s16le, 700000 Hz) is stored as AAC, with a loss: it ends at 48 kHz"
+        in caplog.text
+    )
 
 
 def test_a_rotation_is_neither_done_nor_passed_on(run, tmp_path, caplog):
@@ -462,11 +529,12 @@ def test_the_same_video_gives_the_same_bytes(run, tmp_path):
     source = write_video(
         tmp_path / "a.avi", scene(60, colour=True), sound=("-c:a", "pcm_s16le"), rate_hz=50
     )
-    first, second = run(source, preset="slow"), run(source, preset="slow")
-    assert first.bytes == second.bytes
-    # with other threads x264 differs, unless they are fixed
-    fixed = [run(source, encoder_threads=3, threads=n).bytes["video"] for n in (1, 2)]
-    assert fixed[0] == fixed[1]
+    first = run(source, preset="slow")
+    # the job's threads are those of the decoder and of filters, which change nothing
+    for threads in (2, 1, 3, 8):
+        assert run(source, preset="slow", threads=threads).bytes == first.bytes
+    # those of x264 do
+    assert run(source, preset="slow", encoder_threads=1).bytes["video"] != first.bytes["video"]
 
 
 def test_nothing_is_written_beside_the_outputs(run, tmp_path):
@@ -649,6 +717,257 @@ def test_a_frame_that_cannot_be_decoded_leaves_a_gap_in_the_times(run, tmp_path)
     result = run(source, allow_damage=True)
     assert result.info.n_frames == 29
     np.testing.assert_allclose(result.pts, np.delete(np.arange(30), 7) / 30, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mkv", "mjpeg"), ("a.mkv", "libx264"), ("a.mkv", "ffv1"), ("a.webm", "libvpx-vp9")],
+)
+def test_a_matroska_file_cut_short(run, tmp_path, caplog, name, codec):
+    """What is left of it is decoded without an error, and no header counts its frames."""
+    options = ("-g", "10")
+    source = write_video(tmp_path / name, scene(150), codec=codec, options=options)
+    assert run(source).info.n_frames == 150
+    size = source.stat().st_size
+    cut(source, size * 2 // 3)
+    caplog.clear()
+    with pytest.raises(InputError) as error:
+        run(source)
+    text = str(error.value)
+    assert text.startswith(f"{NAME}: {source} is not whole: ")
+    assert f"it has {size * 2 // 3} bytes, its header says {size}" in text
+    assert re.search(r"its header says that it lasts 5.000 s, its frames last 3\.\d+ s", text)
+    assert "File ended prematurely" in text
+    assert "set video.compress_video.allow_damage: true" in text
+    # told before anything is compressed
+    assert "compressing" not in caplog.text
+    result = run(source, allow_damage=True)
+    n_frames = result.info.n_frames
+    assert 90 < n_frames < 115
+    assert n_frames == count_by_opencv(result.video)
+    assert result.info.source["n_lost"] == pytest.approx(
+        # H.264 gives out the last frames before those that are shown between them
+        150 - n_frames,
+        abs=3 if codec == "libx264" else 1,
+    )
+    assert result.checks["video_lost_frames"].verdict == "FAIL"
+    assert result.checks["video_reading_errors"].verdict == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "sound"),
+    [("a.wmv", "wmv2", ("-c:a", "wmav2")), ("a.flv", "flv", ("-ar", "44100", "-c:a", "aac"))],
+)
+def test_only_the_length_tells_that_it_is_cut(run, tmp_path, name, codec, sound):
+    """Its duration may be that of the sound, and packets of 3200 bytes are whole."""
+    source = write_video(tmp_path / name, scene(60), codec=codec, sound=sound)
+    size = source.stat().st_size
+    cut(source, size - 3200 * 6)
+    with pytest.raises(InputError, match=rf"is not whole: .*its header says {size}; expected"):
+        run(source)
+    result = run(source, allow_damage=True)
+    assert 20 < result.info.n_frames < 60
+    assert result.checks["video_reading_errors"].verdict == "FAIL"
+
+
+@pytest.mark.parametrize("n_bytes", [1, 100])
+def test_a_matroska_file_that_lacks_only_its_index(run, tmp_path, n_bytes):
+    source = write_video(tmp_path / "a.mkv", scene(60), codec="ffv1")
+    cut(source, source.stat().st_size - n_bytes)
+    with pytest.raises(InputError, match=r"is not whole: .*60 frames can be decoded, 60 are in"):
+        run(source)
+    assert run(source, allow_damage=True).info.n_frames == 60
+
+
+def test_a_header_that_knows_of_more_time(run, tmp_path):
+    """Where the end is missing but the file's length is as its header says."""
+    source = write_video(tmp_path / "a.mkv", scene(60), codec="mjpeg", rate_hz=30)
+    content = bytearray(source.read_bytes())
+    # the element Duration, of 8 bytes, in ms
+    place = content.index(b"\x44\x89\x88") + 3
+    assert struct.unpack_from(">d", content, place) == (2000,)
+    for duration_ms, n_lost in ((2040, 0), (2400, 12)):
+        struct.pack_into(">d", content, place, duration_ms)
+        # the same once more for the stream alone
+        text = f"00:00:0{duration_ms / 1000:.9f}".encode()
+        where = content.index(b"00:00:02.")
+        content[where : where + len(text)] = text
+        source.write_bytes(content)
+        if not n_lost:
+            assert run(source).info.n_frames == 60
+            continue
+        with pytest.raises(
+            InputError,
+            match=r"its header says that it lasts 2.400 s, its frames last 2.000 s: about 12 are",
+        ):
+            run(source)
+        assert run(source, allow_damage=True).info.source["n_lost"] == n_lost
+
+
+def test_sound_may_be_longer_than_the_frames(run, tmp_path):
+    plain = write_video(tmp_path / "plain.mkv", scene(30))
+    source = tmp_path / "a.mkv"
+    command = [ffmpeg_exe(), "-loglevel", "error", "-i", plain, "-f", "lavfi", "-i"]
+    command += ["sine=duration=4", "-c:v", "copy", "-c:a", "flac", source]
+    subprocess.run(command, check=True)
+    assert {one.verdict for one in run(source).checks.values()} == {"PASS"}
+
+
+def test_a_duration_is_the_time_of_the_end(run, tmp_path):
+    """Where Matroska begins later than at 0, alone or after the sound."""
+    plain = write_video(tmp_path / "plain.mkv", scene(30))
+    late = convert(plain, tmp_path / "late.mkv", "-c", "copy", "-output_ts_offset", "95000")
+    assert run(late).info.n_frames == 30
+    # and cut, with the length of its only segment unknown
+    content = bytearray(late.read_bytes())
+    place = content.index(b"\x18\x53\x80\x67") + 4
+    content[place : place + 8] = b"\x01" + b"\xff" * 7
+    late.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"says that it lasts 1.000 s, its frames last 0\.\d+ s"):
+        run(late)
+    behind = tmp_path / "behind.mkv"
+    command = [ffmpeg_exe(), "-loglevel", "error", "-f", "lavfi", "-i", "sine=duration=6"]
+    command += ["-itsoffset", "4", "-i", plain, "-map", "1:v", "-map", "0:a", "-c:v", "copy"]
+    subprocess.run([*command, "-c:a", "flac", behind], check=True)
+    assert run(behind).info.n_frames == 30
+
+
+def test_a_pause_at_the_end_is_none_lost(run, tmp_path):
+    # the last frame may last as long as the longest before it
+    source = vary(tmp_path / "a.mkv", "(N/30+2*gte(N,20)+2*gte(N,39))")
+    assert run(source).info.n_frames == 40
+    content = bytearray(source.read_bytes())
+    place = content.index(b"\x44\x89\x88") + 3
+    (duration_ms,) = struct.unpack_from(">d", content, place)
+    for more_ms, is_whole in ((2000, True), (4000, False)):
+        struct.pack_into(">d", content, place, duration_ms + more_ms)
+        # that of the stream would go before
+        source.write_bytes(content.replace(b"DURATION", b"duration"))
+        if is_whole:
+            assert run(source).info.n_frames == 40
+        else:
+            with pytest.raises(InputError, match=r"is not whole: 40 frames .*its header says that"):
+                run(source)
+
+
+def test_the_duration_of_a_cover_is_not_that_of_the_frames():
+    text = """Input #0, matroska,webm, from 'file:a.mkv':
+  Duration: 00:00:09.00, start: 1.000000, bitrate: 1 kb/s
+  Stream #0:0: Video: png, rgb24, 64x48 (attached pic)
+    Metadata:
+      DURATION        : 00:00:07.000000000
+  Stream #0:1(eng): Video: mjpeg, yuvj420p, 64x48, 30 fps
+    Metadata:
+      DURATION        : 00:00:05.000000000
+  Stream #0:2: Audio: vorbis, 44100 Hz
+"""
+    assert frames_duration(text) == 4.0
+    # of the whole file, which may be that of the sound
+    assert frames_duration(text.replace("DURATION", "x")) is None
+    assert frames_duration(text.replace("matroska,webm", "mpegts")) is None
+    assert frames_duration(text.replace("05.0", "xx")) is None
+    alone = text[: text.index("  Stream")] + "  Stream #0:0: Video: mjpeg, 30 fps\n"
+    assert frames_duration(alone) == 8.0
+    assert frames_duration(alone.replace("00:00:09.00", "N/A")) is None
+
+
+def zero(path, begin, n_bytes):
+    content = bytearray(path.read_bytes())
+    content[begin : begin + n_bytes] = bytes(n_bytes)
+    path.write_bytes(content)
+    return path
+
+
+def test_frames_that_a_hole_in_the_file_swallows(run, tmp_path):
+    """The reader goes on behind the hole; neither packets nor times tell how many are gone."""
+    source = write_video(tmp_path / "a.mkv", scene(150), codec="ffv1")
+    size = source.stat().st_size
+    zero(source, size // 2, size // 20)
+    with pytest.raises(InputError) as error:
+        run(source)
+    text = str(error.value)
+    assert "its header counts none" in text
+    assert re.search(r"ffmpeg reported \d+ errors?, of which the frames are not known", text)
+    assert "invalid as first byte of an EBML number" in text
+    result = run(source, allow_damage=True)
+    assert result.info.n_frames < 150
+    one = result.checks["video_reading_errors"]
+    assert one.verdict == "FAIL"
+    assert one.value == result.info.source["n_errors"] > 0
+    assert "EBML number" in one.message
+
+
+def test_an_error_that_tells_no_frame(run, tmp_path):
+    """FFV1 gives out a frame whose checksum is wrong, even to a strict reader."""
+    source = write_video(tmp_path / "a.avi", scene(30), codec="ffv1", options=("-level", "3"))
+    begin, n_bytes = frame_places(source)[11]
+    content = bytearray(source.read_bytes())
+    content[begin + n_bytes - 1] ^= 0xFF
+    source.write_bytes(content)
+    with pytest.raises(InputError, match=r"is not whole: 30 frames .*slice CRC mismatch"):
+        run(source)
+    result = run(source, allow_damage=True)
+    assert result.checks["video_reading_errors"].verdict == "FAIL"
+    assert result.info.n_frames == 30
+
+
+def test_errors_in_what_is_no_picture_are_none(run, tmp_path, caplog):
+    """Cameras write markers into JPEG images that ffmpeg cannot read."""
+    plain = write_video(tmp_path / "a.mjpeg", scene(10)).read_bytes()
+    marker = b"\xff\xe1" + (20).to_bytes(2, "big") + b"Exif\0\0II*\0" + b"\xff" * 8
+    assert len(marker) == 22
+    images = [b"\xff\xd8" + image for image in plain.split(b"\xff\xd8")[1:]]
+    source = tmp_path / "b.mjpeg"
+    source.write_bytes(b"".join(image[:2] + marker + image[2:] for image in images))
+    result = run(source)
+    assert result.info.n_frames == 10
+    assert {one.verdict for one in result.checks.values()} <= {"PASS", "WARNING"}
+    assert result.checks["video_reading_errors"].verdict == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("line", "is_error"),
+    [
+        ("[ffv1 @ 0x55] [error] slice CRC mismatch 74C99DA8!at 2.5 seconds", True),
+        ("[in#0/matroska,webm @ 0x55] [error] File ended prematurely", True),
+        ("[vist#0:0/wmv2 @ 0x55] [dec:wmv2 @ 0x55] [warning] corrupt decoded frame", False),
+        ("[mjpeg @ 0x55] [error] unable to decode APP fields: Invalid data found", False),
+        ("[h264 @ 0x55] [error] SEI type 5 size 900 truncated at 20", False),
+        ("[aist#0:1/aac @ 0x55] [dec:aac @ 0x55] [error] Error submitting packet", False),
+        ("[aac @ 0x55] [error] channel element 0.0 is not allocated", False),
+        ("[mp3float @ 0x55] [error] Header missing", False),
+    ],
+)
+def test_which_lines_are_errors_of_the_frames(line, is_error):
+    assert picture_errors([line], audio=("aac", "mp3")) == ([line] if is_error else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options", "sound"),
+    [
+        ("a.ts", "libx264", ("-bf", "3"), ("-c:a", "aac")),
+        ("a.h264", "libx264", (), ()),
+        ("a.mpg", "mpeg2video", ("-bf", "2"), ("-c:a", "mp2")),
+        ("a.webm", "libvpx", (), ()),
+        ("a.flv", "flv", (), ("-ar", "44100", "-c:a", "aac")),
+        ("a.mkv", "libx264", ("-x264-params", "open-gop=1:keyint=8", "-bf", "2"), ()),
+        ("a.mkv", "mjpeg", (), ("-c:a", "libopus")),
+        ("hevc.mp4", "libx265", ("-x265-params", "log-level=none"), ()),
+        ("a.wmv", "wmv2", (), ("-c:a", "wmav2")),
+        ("b.wmv", "wmv2", (), ()),
+        ("a.m2ts", "libx264", ("-bf", "3"), ("-c:a", "ac3")),
+        ("a.y4m", "wrapped_avframe", ("-pix_fmt", "yuv420p"), ()),
+        ("a.gif", "gif", (), ()),
+        ("frag.mp4", "libx264", ("-movflags", "frag_keyframe+empty_moov"), ()),
+    ],
+)
+def test_a_good_file_raises_no_alarm(run, tmp_path, name, codec, options, sound):
+    frames = scene(40, 96, 128, colour=True)
+    source = write_video(tmp_path / name, frames, codec=codec, options=options, sound=sound)
+    result = run(source, preset="ultrafast")
+    assert result.info.n_frames == 40
+    for key in ("lost_frames", "damaged_frames", "reading_errors"):
+        assert result.checks[f"video_{key}"].verdict == "PASS"
 
 
 def test_frames_that_change_their_size(run, tmp_path):

@@ -4,9 +4,11 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import ffmpeg
+import numpy as np
 import pytest
 from video.made_up_videos import scene, write_video
 
@@ -170,3 +172,17 @@ def test_frames_of_a_log(tmp_path):
     assert frames.encoded_s.tolist() == [0, 1 / 30, 5 * 1001 / 30000]
     assert (frames.tick_s, frames.n_without_time) == (1 / 30, 1)
     assert len(read_frame_log(tmp_path / "none")) == 0
+
+
+def test_a_long_log_takes_little_memory(tmp_path):
+    """A day at 100 frames a second is 9 million lines."""
+    n_frames, log = 50_000, tmp_path / "frames.txt"
+    log.write_text("".join(f"{512 * i} 1/15360 {512 * i} 1/15360\n" for i in range(n_frames)))
+    tracemalloc.start()
+    frames = read_frame_log(log)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # two float64 a frame, of which one array may be copied while it grows
+    assert peak / n_frames < 48
+    np.testing.assert_array_equal(frames.times_s, 512 * np.arange(n_frames) * 1 / 15360)
+    np.testing.assert_array_equal(frames.encoded_s, frames.times_s)

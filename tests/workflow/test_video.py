@@ -119,6 +119,14 @@ def test_what_runs_again(finished_cameras, tmp_path):
     }
     assert planned(track_pose={"filter_frames": 7}) == {"track_pose", *seen}
     assert planned(compress_video={"crf": 23}) == EVERY | {"track_pose", *seen}
+    lab.configure(**settings)
+    # what times the frames, or the wheel, does not compress the video again
+    table = lab.folder / "config/streams.tsv"
+    rows = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
+    rows.assign(ttl_edge="falling").to_csv(table, sep="\t", index=False)
+    assert lab.planned() - TARGETS == {"camera_times", *seen}
+    rows.assign(wheel="").to_csv(table, sep="\t", index=False)
+    assert lab.planned() - TARGETS == {"camera_qc"}
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 from sluice.errors import UserError
 from sluice.fingerprint import fingerprint
+from sluice.io.check_camera import timing_files, wheel_files
 from sluice.plan import label_files, load_plan, weights_path
+from sluice.session import Camera
 from sluice.settings import validate_settings
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -16,6 +18,9 @@ except UserError as error:
 if workflow.is_main_process:
     for notice in plan.notices:
         logger.warning(notice)
+
+
+MAX_COMPRESSION_MINUTES = 24 * 60
 
 
 wildcard_constraints:
@@ -103,9 +108,31 @@ def camera_stream(wildcards):
     return plan.stream_row(wildcards.session, wildcards.camera)
 
 
-def camera_files(wildcards):
-    """Video and timing files of one camera."""
-    return plan.raw_files(wildcards.session, wildcards.camera)
+def video_stream(wildcards):
+    """What compression takes from the row of a camera: other columns do not repeat it."""
+    row = camera_stream(wildcards)
+    columns = ("session", "kind", "name", "path", "format", "sampling_rate_hz")
+    return {column: row[column] for column in columns}
+
+
+def timing_stream(wildcards):
+    """Row of a camera without the wheel, which its times do not depend on."""
+    return {**camera_stream(wildcards), "wheel": ""}
+
+
+def video_file(wildcards):
+    """Raw video of one camera."""
+    return camera_stream(wildcards)["path"]
+
+
+def camera_timing(wildcards):
+    """Files that the times of one camera's frames are read from."""
+    return [str(path) for path in timing_files(Camera(**camera_stream(wildcards)))]
+
+
+def camera_wheel(wildcards):
+    """Files of the wheel that one camera is compared with."""
+    return [str(path) for path in wheel_files(Camera(**camera_stream(wildcards)))]
 
 
 def pose_model(wildcards):
@@ -307,5 +334,6 @@ def minutes(at_least, per_gb=0):
 
 def compression_time(wildcards, input, attempt):
     """Run time in minutes: a GB of a video that is small already holds many more frames."""
-    is_large = Path(camera_stream(wildcards)["path"]).suffix.lower() == ".avi"
-    return round((20 + (10 if is_large else 200) * input.size_mb / 1000) * attempt)
+    is_large = Path(input.raw).suffix.lower() == ".avi"
+    needed = 20 + (10 if is_large else 200) * input.size_mb / 1000
+    return round(min(needed, MAX_COMPRESSION_MINUTES) * attempt)

@@ -10,7 +10,7 @@ serves is written in ALF form by its own step.
 rule compress_video:
     """Make the video small with every frame kept, and count the frames."""
     input:
-        raw=camera_files,
+        raw=video_file,
     output:
         video="<derived>/{session}/raw_video_data/_sluice_{camera}.raw.mp4",
         info="<work>/{session}/{camera}/compress_video/video.json",
@@ -28,7 +28,7 @@ rule compress_video:
         runtime=compression_time,
         gpu=0,
     params:
-        stream=camera_stream,
+        stream=video_stream,
         settings=lookup("video/compress_video", within=config),
         code=code("compress_video"),
     script:
@@ -38,7 +38,7 @@ rule compress_video:
 rule camera_times:
     """Find the time of every frame on the session's clock, and the frames the camera lost."""
     input:
-        raw=camera_files,
+        raw=camera_timing,
         info=rules.compress_video.output.info,
         pts=rules.compress_video.output.pts,
     output:
@@ -57,7 +57,7 @@ rule camera_times:
         mem_mb=retried(2000),
         runtime=minutes(at_least=10, per_gb=1),
     params:
-        stream=camera_stream,
+        stream=timing_stream,
         settings=lookup("video/camera_times", within=config),
         code=code("camera_times"),
     script:
@@ -220,6 +220,7 @@ rule camera_qc:
         reference=rules.motion_energy.output.reference,
         pose=if_tracked(rules.track_pose.output.pose),
         features=if_pupil(rules.pupil.output.features),
+        wheel=camera_wheel,
     output:
         checks="<work>/{session}/{camera}/camera_qc/checks.json",
         figure=report(
@@ -240,7 +241,7 @@ rule camera_qc:
         mem_mb=traces_memory,
         runtime=minutes(at_least=10, per_gb=10),
     params:
-        stream=camera_stream,
+        wheel=lambda wildcards: camera_stream(wildcards)["wheel"],
         settings=lookup("video/camera_qc", within=config),
         code=code("camera_qc"),
     script:

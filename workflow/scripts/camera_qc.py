@@ -17,7 +17,7 @@ with job(snakemake) as step:
         reference=step.input.reference,
         pose=pose[0] if pose else None,
         features=features[0] if features else None,
-        wheel=step.params.stream["wheel"] or None,
+        wheel=step.params.wheel or None,
         settings=step.params.settings,
         name=step.name,
         **vars(step.output),

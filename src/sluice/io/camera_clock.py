@@ -22,7 +22,10 @@ class CameraRecord:
         Frames that the file of the counter has an entry for; the others follow one by one.
     pins : bool array, shape (n_frames, n_pins), or None
     differences : dict of str to int
-        Entries beyond the frames of the video (below 0: too few), by the name of the file.
+        Entries beyond the frames of the video (below 0: too few), by the column of streams.tsv
+        that names the file; of ``frame_data`` with what it is: ``frame_data (gpio)``.
+    clock_difference : int
+        The same of the clock alone.
     """
 
     camera_s: np.ndarray | None = None
@@ -30,6 +33,7 @@ class CameraRecord:
     n_counted: int = 0
     pins: np.ndarray | None = None
     differences: dict = field(default_factory=dict)
+    clock_difference: int = 0
 
 
 def load_camera_record(camera, n_frames, *, max_difference, name):
@@ -62,7 +66,7 @@ def load_camera_record(camera, n_frames, *, max_difference, name):
     if camera.frame_data:
         values = read_frame_data(camera.frame_data, name)
         found = {
-            key: (one, camera.frame_data)
+            key: (one, camera.frame_data, "frame_data")
             for key, one in zip(("camera_s", "counter", "pins"), values, strict=True)
             if one is not None
         }
@@ -72,22 +76,29 @@ def load_camera_record(camera, n_frames, *, max_difference, name):
         ("counter", camera.frame_counter, read_counter),
         ("pins", camera.gpio, read_pins),
     )
-    found |= {key: (read(path, name), path) for key, path, read in readers if path}
     columns = {"camera_s": "timestamps", "counter": "frame_counter", "pins": "gpio"}
+    found |= {key: (read(path, name), path, columns[key]) for key, path, read in readers if path}
     differences, record = {}, {}
-    for key, (values, path) in found.items():
+    for key, (values, path, column) in found.items():
         difference = len(values) - n_frames
         if abs(difference) > max_difference or len(values) < 2:
             raise InputError(
                 f"{name}: {path} has {len(values)} entries and the video {n_frames} frames; they "
                 f"may differ by {max_difference} (video.camera_times.max_frame_difference). It "
                 f"is of another camera or session, or the video was cut short: correct "
-                f"{columns[key]} in streams.tsv, or leave it empty."
+                f"{column} in streams.tsv, or leave it empty."
             )
-        differences[columns[key]] = difference
+        # the three of one file are told apart
+        one = f"frame_data ({columns[key]})" if column == "frame_data" else column
+        differences[one] = difference
         record[key] = fit_length(values, n_frames)
     n_counted = min(n_frames, len(found["counter"][0])) if "counter" in found else 0
-    return CameraRecord(**record, n_counted=n_counted, differences=differences)
+    return CameraRecord(
+        **record,
+        n_counted=n_counted,
+        differences=differences,
+        clock_difference=len(found["camera_s"][0]) - n_frames if "camera_s" in found else 0,
+    )
 
 
 def fit_length(values, n_frames):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sluice.errors import InputError
+from sluice.io.npy import load_npy
 
 COUNTER_RANGE = 1 << 32
 # The camera's clock starts again after so many seconds, as it has 7 bits for them.
@@ -122,14 +123,14 @@ def read_counter(path, name):
     return check_counter(values, path, name)
 
 
-def check_counter(values, path, name):
+def check_counter(values, path, name, *, column="frame_counter"):
     """Turn numbers of frames into ascending integers, or refuse them.
 
     Parameters
     ----------
     values : array, shape (n_frames,)
-    path, name : path, str
-        For messages.
+    path, name, column : path, str, str
+        For messages; the column of streams.tsv that names the file.
 
     Returns
     -------
@@ -141,7 +142,7 @@ def check_counter(values, path, name):
         bad = int(np.flatnonzero(np.diff(counter) <= 0)[0])
         raise InputError(
             f"{name}: {path}: the counter does not ascend: {counter[bad]} at frame {bad} and "
-            f"{counter[bad + 1]} at the next. It is no frame counter; leave frame_counter out in "
+            f"{counter[bad + 1]} at the next. It is no frame counter; leave {column} out in "
             "streams.tsv."
         )
     return counter
@@ -260,7 +261,9 @@ def read_frame_data(path, name):
     camera_s = unwrap_seconds(embedded_seconds(clock), (host - host[:1]) / UTC_TICKS_HZ)
     return (
         check_clock(camera_s, path, name) if (clock != clock[0]).any() else None,
-        check_counter(counter, path, name) if (counter != counter[0]).any() else None,
+        check_counter(counter, path, name, column="frame_data")
+        if (counter != counter[0]).any()
+        else None,
         pin_states(pins),
     )
 
@@ -273,9 +276,11 @@ def _require_file(path, name):
 def _load_npy(path, name, n_axes, what):
     _require_file(path, name)
     try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{name}: {path}: {error}; expected an npy of {what}.") from None
+        values = load_npy(path)
+    except ValueError as error:
+        raise InputError(
+            f"{name}: {path}: {error}; expected an npy of {what}. Export it again."
+        ) from None
     if values.ndim not in n_axes or values.dtype.kind not in "biuf" or not len(values):
         raise InputError(
             f"{name}: {path}: has the shape {values.shape} and the type {values.dtype}; expected "
@@ -299,6 +304,11 @@ def _read_doubles(path, name, columns=1):
 
 
 def _require_whole(values, path, name):
+    if np.asarray(values).dtype.kind == "f" and (np.abs(values) >= 2.0**63).any():
+        raise InputError(
+            f"{name}: {path}: holds numbers of more than 64 bits; expected the integers that the "
+            "camera wrote. The file is damaged or another one: name the right one in streams.tsv."
+        )
     if not np.isfinite(values).all() or (np.asarray(values) != np.rint(values)).any():
         raise InputError(
             f"{name}: {path}: holds numbers that are not whole; expected the integers that the "
@@ -323,7 +333,7 @@ def _read_ssv(path, name):
     table = table.fillna("").astype(str)
     is_clock_first = table["a"].iloc[0].isdecimal() and not table["b"].iloc[0].isdecimal()
     clock, host = (table["a"], table["b"]) if is_clock_first else (table["b"], table["a"])
-    is_good = clock.str.fullmatch(r"\d+")
+    is_good = clock.str.fullmatch(r"0*[0-9]{1,10}")
     times = pd.to_datetime(host, utc=True, format="ISO8601", errors="coerce")
     is_good &= times.notna()
     if not is_good.all():

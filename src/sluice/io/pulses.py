@@ -8,11 +8,19 @@ import numpy as np
 import pandas as pd
 
 from sluice.errors import InputError
+from sluice.io.npy import load_npy
 from sluice.io.spikeglx import SAMPLE_BYTES, parse_meta
 
 # Rows of a nidq file that are read at once: with 10 columns 20 MB.
 CHUNK_ROWS = 1 << 20
 WORD_BITS = 16
+# Bytes of the digital lines that were recorded, of either port.
+BYTE_KEYS = ("niXDBytes1", "niXDBytes2")
+# What mtscomp writes to a .ch and needs to read it.
+HEADER_KEYS = (
+    *("n_channels", "sample_rate", "dtype", "chunk_offsets", "chunk_bounds", "chunk_order"),
+    *("do_time_diff", "do_spatial_diff"),
+)
 
 
 @dataclass(frozen=True)
@@ -165,7 +173,7 @@ def _read_table(path, name):
     expected = "an npy of times (s), or a tsv or csv with a column time_s"
     try:
         if path.suffix == ".npy":
-            times_s = np.asarray(np.load(path, allow_pickle=False), np.float64)
+            times_s = np.asarray(load_npy(path), np.float64)
             if times_s.ndim != 1:
                 raise ValueError(f"has the shape {times_s.shape}")
             return times_s, np.ones(times_s.size, np.int8)
@@ -193,7 +201,7 @@ def _read_nidq(path, line, name):
     """
     meta, meta_path = _nidq_meta(path, name)
     n_columns, n_words = int(meta["nSavedChans"]), int(meta["snsMnMaXaDw"].split(",")[3])
-    n_bytes = sum(int(meta.get(key) or 0) for key in ("niXDBytes1", "niXDBytes2"))
+    n_bytes = sum(int(meta.get(key) or 0) for key in BYTE_KEYS)
     n_lines = min(8 * n_bytes or WORD_BITS * n_words, WORD_BITS * n_words)
     if n_lines == 0:
         raise InputError(
@@ -260,13 +268,15 @@ def _nidq_meta(path, name):
         counts = [int(n) for n in meta["snsMnMaXaDw"].split(",")]
         is_good = len(counts) == 4 and sum(counts) == int(meta["nSavedChans"]) > 0
         is_good &= 0 < float(meta["niSampRate"]) < np.inf and int(meta["fileSizeBytes"]) >= 0
+        is_good &= all(int(meta.get(key) or 0) >= 0 for key in BYTE_KEYS)
     except ValueError:
         is_good = False
     if not is_good:
-        found = ", ".join(f"{k}={meta[k]}" for k in ("snsMnMaXaDw", "nSavedChans", "niSampRate"))
+        keys = ("snsMnMaXaDw", "nSavedChans", "niSampRate", "fileSizeBytes", *BYTE_KEYS)
+        found = ", ".join(f"{key}={meta[key]}" for key in keys if key in meta)
         raise InputError(
-            f"{name}: {meta_path}: {found}; expected four counts that add up to nSavedChans, and "
-            "a rate above 0. Copy the .meta again."
+            f"{name}: {meta_path}: {found}; expected whole numbers, four counts that add up "
+            "to nSavedChans, and a rate above 0. Copy the .meta again."
         )
     return meta, meta_path
 
@@ -305,11 +315,16 @@ def _compressed_rows(path, n_columns, expected, name):
         )
     try:
         header = json.loads(chunks.read_text(encoding="utf-8"))
+        if not isinstance(header, dict):
+            raise ValueError(f"it holds a {type(header).__name__}")
+        missing = [key for key in HEADER_KEYS if key not in header]
+        if missing:
+            raise ValueError(f"it has no {', '.join(missing)}")
         n_bytes, n_rows = header["chunk_offsets"][-1], header["chunk_bounds"][-1]
         is_good = header["n_channels"] == n_columns and header["dtype"] == "int16"
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         raise InputError(
-            f"{name}: {chunks}: is no header of mtscomp ({error!r}). Copy it again."
+            f"{name}: {chunks}: is no header of mtscomp ({error}). Copy it again."
         ) from None
     found = path.stat().st_size
     if found != n_bytes or not is_good or n_rows * n_columns * SAMPLE_BYTES != expected:

@@ -1,8 +1,10 @@
-"""What the header of a video file counts, and whether the file is whole: AVI and MP4.
+"""What the header of a video file counts, and whether it is whole.
 
 ffmpeg reads these files as well, but does not say what their headers count. Nothing but headers
 is read, so that many GB take a millisecond, and nothing heavy is imported. AVI: RIFF, with the
 further RIFF chunks that OpenDML (AVI 2.0) adds every GB. MP4 and QuickTime: ISO/IEC 14496-12.
+Others count no frames, but say how long the file is: Matroska and WebM (RFC 9559), ASF (WMV;
+Microsoft, Advanced Systems Format, 2012), and FLV as ffmpeg writes it.
 """
 
 import struct
@@ -29,9 +31,17 @@ OTHERS = {
 TEXTS = (b"YUV4MPEG2", b"FLV", b"OggS", b"DKIF", b".RMF", b"GIF8")
 BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"moof", b"styp"}
 HEAD_BYTES = 512
+ASF_HEAD_BYTES = 1 << 16
+# No file is longer.
+MAX_BYTES = 1 << 60
 # What a header has until its file is closed; ffmpeg's is the largest number.
 UNWRITTEN_BYTES = (0, 0xFFFFFFFF)
 UNWRITTEN_FRAMES = 1 << 30
+ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+# A double in the data of an FLV's first tag: length and text of its name, and its type.
+FLV_SIZE = b"\0\x08filesize\0"
+EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 # JPEG images one after the other, without anything around them.
 BARE_JPEG = (".mjpeg", ".mjpg")
 
@@ -43,7 +53,8 @@ class Container:
     Attributes
     ----------
     kind : str
-        ``avi``, ``mp4`` (QuickTime too) or ``other``, of which nothing is known here.
+        ``avi``, ``mp4`` (QuickTime too), ``matroska`` (WebM too) or ``other``, of which at most
+        the length is known here.
     n_frames : int or None
         Frames that the header counts; None where it does not.
     cut_short : str
@@ -84,6 +95,12 @@ def read_container(path):
             return _read_avi(file, path, size)
         if head[4:8] in BOXES:
             return _read_mp4(file, path, size)
+    if head[:4] == EBML:
+        return Container("matroska", cut_short=_short_of(_matroska_end(head), size))
+    if head[:16] == ASF:
+        return Container("other", cut_short=_short_of(_asf_end(path), size))
+    if head[:3] == b"FLV":
+        return Container("other", cut_short=_short_of(_flv_end(head), size))
     found = _no_video(head)
     if found and not (head.startswith(JPEG) and path.suffix.lower() in BARE_JPEG):
         raise InputError(
@@ -91,6 +108,58 @@ def read_container(path):
             "reads. Correct the path in the table of streams."
         )
     return Container("other")
+
+
+def _short_of(end, size):
+    """Whether a file ends before its header says, in words; else empty."""
+    if end is None or end <= size:
+        return ""
+    return f"it has {size} bytes, its header says {end}"
+
+
+def _asf_end(path):
+    """Length of an ASF by its file properties, one of the first objects of its header."""
+    with path.open("rb") as file:
+        head = file.read(ASF_HEAD_BYTES)
+    place = 30
+    while place + 92 <= len(head):
+        if head[place : place + 16] == ASF_PROPERTIES:
+            (n_bytes,) = struct.unpack_from("<Q", head, place + 40)
+            # of a broadcast nothing is known; nor where the header was not closed
+            return n_bytes if n_bytes and not head[place + 88] & 1 else None
+        place += max(24, struct.unpack_from("<Q", head, place + 16)[0])
+    return None
+
+
+def _flv_end(head):
+    """Length of an FLV by its first tag."""
+    place = head.find(FLV_SIZE)
+    if place < 0 or place + len(FLV_SIZE) + 8 > len(head):
+        return None
+    (n_bytes,) = struct.unpack_from(">d", head, place + len(FLV_SIZE))
+    return int(n_bytes) if 0 < n_bytes < MAX_BYTES else None
+
+
+def _matroska_end(head):
+    """Length of a Matroska file by its only segment."""
+    place = _ebml_end(head, 4)
+    if place is None or head[place : place + 4] != SEGMENT:
+        return None
+    return _ebml_end(head, place + 4)
+
+
+def _ebml_end(head, place):
+    """Where an EBML element ends, by its size at a place; None where that is not known.
+
+    The zeros before the first one bit of a size say how many bytes it has; all ones stand for
+    a size that was not known when the header was written.
+    """
+    n_bytes = 9 - head[place].bit_length() if place < len(head) else 9
+    if n_bytes > 8 or place + n_bytes > len(head):
+        return None
+    bits = (1 << 7 * n_bytes) - 1
+    value = int.from_bytes(head[place : place + n_bytes], "big") & bits
+    return None if value == bits else place + n_bytes + value
 
 
 def _no_video(head):

@@ -23,8 +23,10 @@ class CameraTimesChecks(Section):
     )
     camera_alignment_uncertainty: Threshold = Field(
         Threshold(warning=0, fail=5),
-        description="By how many frames all times may be shifted, where only the setting "
-        "extra_pulses says which pulses have no frame.",
+        description="By how many frames times may be shifted: where only the setting "
+        "extra_pulses says which pulses have no frame, where changes of the pin lie beside their "
+        "edges, where the camera's record is longer or shorter than the video, or frames of the "
+        "source could not be decoded.",
     )
     camera_dropped_fraction: Threshold = Field(
         Threshold(warning=0.001, fail=0.02),
@@ -90,5 +92,11 @@ class CameraTimes(Section):
         2.0,
         description="Intervals of the camera's clock say where the pulses of the video begin "
         "if they fit there this many times better (mean square) than anywhere else.",
+    )
+    max_pin_drift_ppm: float = Field(
+        1000.0,
+        gt=0,
+        description="Times of a pin alone, without the camera's clock or counter, are uncertain "
+        "if the video runs faster or slower than this (ppm): frames that were lost look the same.",
     )
     checks: CameraTimesChecks = CameraTimesChecks()

@@ -20,6 +20,12 @@ class CompressVideoChecks(Section):
         description="Frames that are decoded with errors, so that part of the picture is made up. "
         "Only with `allow_damage`; else they are an error.",
     )
+    video_reading_errors: Threshold = Field(
+        Threshold(warning=0, fail=0),
+        description="Errors that ffmpeg reports and of which the frames are not known, so that "
+        "some may be missing or made up; 1 for a file that ends before its header says. Only with "
+        "`allow_damage`; else they are an error.",
+    )
     video_header_frame_difference: Threshold = Field(
         Threshold(warning=0, fail=1e9),
         description="Difference between the frames of the source and the number in its header "
@@ -95,7 +101,8 @@ class CompressVideo(Section):
     )
     audio: Literal["keep", "drop"] = Field(
         "keep",
-        description="keep: sound is copied where MP4 can hold it, else stored as AAC.",
+        description="keep: sound is copied where MP4 can hold it; PCM is stored as FLAC, which "
+        "loses nothing of up to 24 bits, ultrasound included; all else as AAC.",
     )
     hardware: bool = Field(
         False,
@@ -105,10 +112,10 @@ class CompressVideo(Section):
     hardware_preset: Literal["p1", "p2", "p3", "p4", "p5", "p6", "p7"] = Field(
         "p6", description="Preset of NVENC, p7 being the slowest and best. `crf` is its `cq`."
     )
-    encoder_threads: Count | None = Field(
-        None,
-        description="Threads of x264, with whose number the file's bytes change a little; null: as "
-        "many as the job has.",
+    encoder_threads: Count = Field(
+        4,
+        description="Threads of x264. Its pixels change a little with their number, which is "
+        "therefore not that of the job: the same video comes out on every machine.",
     )
     allow_damage: bool = Field(
         False,

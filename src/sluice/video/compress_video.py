@@ -47,8 +47,13 @@ def compress_video_file(
     source holds, and frames that are decoded from the finished file; what the source's header
     claims is noted beside them. Decoders hide damage: where there is any sign of it, the source
     is decoded once more by a decoder that refuses every frame with an error, and the frames
-    that are missing then are the damaged ones. MJPEG has no checksums and raw video no
-    structure, so that damage which leaves valid code is not found.
+    that are missing then are the damaged ones. Any error beyond that, of the reader of the file
+    or of the decoder, means that the file is not whole, though not which frames it is about.
+    Where a header counts no frames (Matroska, FLV, ASF) but says how long they last, its
+    duration is compared with their times. What no count, duration, length, checksum or error
+    tells is not found: damage to MJPEG or raw video that leaves valid code; and the end of a
+    stream without a header (MPEG, H.264, MJPEG alone) that is cut between two frames, or of an
+    MP4 in fragments that is cut between two of them.
 
     Times: a frame keeps its time in the source, to less than a millisecond (proved as well).
     A frame whose time is not later than that of the frame before cannot be stored with it; in
@@ -62,7 +67,7 @@ def compress_video_file(
     they are; a rotation that the file asks of players is neither done nor passed on, so that
     every reader sees the pixels where the camera had them.
 
-    The same source, settings and number of x264's threads give the same bytes (not on a GPU).
+    The same source and settings give the same bytes, whatever the job's threads (not on a GPU).
     The source is opened for reading alone.
 
     Parameters
@@ -72,7 +77,7 @@ def compress_video_file(
         ``_sluice_leftCamera.raw.mp4``; written.
     info : path
         ``video.json``, see `VideoInfo`; written. Its `source` also has n_damaged, n_lost,
-        n_empty (see `Damage`), rotation_deg, white_level (None where levels are as they
+        n_empty, n_errors (see `Damage`), rotation_deg, white_level (None where levels are as they
         were), rate_hz (of the header).
     pts : path
         ``frame_pts.npy``, float64, shape (n_frames,), s: the source's own times, the first
@@ -84,7 +89,7 @@ def compress_video_file(
     device : str
         ``cuda`` or ``cpu``.
     threads : int
-        Of ffmpeg.
+        Of ffmpeg's decoder and filters; those of x264 are a setting.
     name : str
         How messages call the camera.
 
@@ -169,7 +174,7 @@ def _white_level(source, settings, threads, name):
         return None
     level = settings["white_level"]
     if level is None and source.depth == 16:
-        level, highest = find_white_level(source, threads=threads)
+        level, highest = find_white_level(source, threads=threads, name=name)
         logger.info("%s: 16 bits; the brightest pixel is %d, white is %d", name, highest, level)
     level = level or top
     if level > top:
@@ -277,6 +282,7 @@ def _make_info(camera, source, encoded, damage, timing, video, settings, *, whit
             "n_lost": damage.n_lost,
             "n_damaged": damage.n_damaged,
             "n_empty": damage.n_empty,
+            "n_errors": damage.n_errors,
             "duration_s": source.duration_s,
             "rate_hz": source.rate_hz,
             "rotation_deg": source.rotation_deg,
@@ -300,6 +306,7 @@ def _checks(camera, source, info, damage, timing, decoded, settings):
     found = [
         judge("video_lost_frames", damage.n_lost, damage.text or "none is lost", "frames"),
         judge("video_damaged_frames", damage.n_damaged, damage.text or "none", "frames"),
+        judge("video_reading_errors", damage.n_errors, damage.text or "none"),
         judge(
             "video_size_ratio",
             source.size_bytes / info.size_bytes,

@@ -20,6 +20,10 @@ logger = logging.getLogger(__name__)
 
 # Sound that MP4 can hold as it is.
 IN_MP4 = ("aac", "ac3", "alac", "eac3", "flac", "mp3", "opus")
+# What FLAC holds: 24 bits, and as many samples a second as fit into its blocks of 65535 samples
+# and 105 ms of ffmpeg's encoder.
+MAX_FLAC_HZ = 600_000
+ROUNDED = re.compile(r"pcm_(f|[su](32|64))")
 RESIZED = re.compile(r"Reconfiguring filter graph because video parameters.* (\d+)x(\d+)")
 # A frame whose time is not later than that of the frame before is put one tick behind it.
 ASCENDING = "setpts='if(isnan(PREV_OUTPTS),PTS,max(PTS,PREV_OUTPTS+1))'"
@@ -43,7 +47,7 @@ class Encoded:
     encoder: str
 
 
-def encoder_options(settings, *, device, threads):
+def encoder_options(settings, *, device):
     """Options of the encoder.
 
     Parameters
@@ -52,8 +56,6 @@ def encoder_options(settings, *, device, threads):
         ``video.compress_video``.
     device : str
         ``cuda`` or ``cpu``.
-    threads : int
-        Of the job.
 
     Returns
     -------
@@ -69,7 +71,8 @@ def encoder_options(settings, *, device, threads):
         "c:v": "libx264",
         "preset": settings["preset"],
         "crf": settings["crf"],
-        "threads:v": settings["encoder_threads"] or threads,
+        # not those of the job, as x264's pixels depend on them
+        "threads:v": settings["encoder_threads"],
         **shared,
     }
 
@@ -115,17 +118,36 @@ def video_filter(source, settings, *, white_level):
 
 
 def audio_options(source, settings, name):
-    """Options of the sound, by ffmpeg's names; none where there is none or it is dropped."""
+    """Options of the sound, by ffmpeg's names; none where there is none or it is dropped.
+
+    Sound is copied where MP4 can hold it. Samples as such (PCM) become FLAC, which loses nothing
+    of 24 bits and has the highest rates of microphones for ultrasound; else AAC, which ends at
+    48 kHz (96,000 samples a second).
+    """
     if not source.audio or settings["audio"] == "drop":
         if source.audio:
             logger.info("%s: sound (%s) is left out", name, ", ".join(source.audio))
         return {}
     options = {"flags:a": "+bitexact"}
-    for i, codec in enumerate(source.audio):
-        is_copied = codec in IN_MP4
-        options[f"c:a:{i}"] = "copy" if is_copied else "aac"
-        what = "copied" if is_copied else "stored as AAC, as MP4 cannot hold it"
-        logger.info("%s: sound (%s) is %s", name, codec, what)
+    for i, (codec, rate_hz) in enumerate(zip(source.audio, source.audio_rates_hz, strict=True)):
+        if codec in IN_MP4:
+            options[f"c:a:{i}"] = "copy"
+            logger.info("%s: sound (%s) is copied", name, codec)
+        elif codec.startswith("pcm_") and rate_hz <= MAX_FLAC_HZ:
+            options[f"c:a:{i}"] = "flac"
+            if ROUNDED.match(codec):
+                logger.warning("%s: sound (%s) is stored as FLAC, rounded to 24 bits", name, codec)
+            else:
+                logger.info("%s: sound (%s) is stored as FLAC, without loss", name, codec)
+        else:
+            options[f"c:a:{i}"] = "aac"
+            logger.warning(
+                "%s: sound (%s, %d Hz) is stored as AAC, with a loss: it ends at 48 kHz; keep the "
+                "original if sound matters",
+                name,
+                codec,
+                rate_hz,
+            )
     return options
 
 
@@ -168,7 +190,7 @@ def encode(source, video, folder, *, settings, device, threads, white_level, nam
 
     version = ffmpeg_version()
     require_version(version)
-    options = encoder_options(settings, device=device, threads=threads)
+    options = encoder_options(settings, device=device)
     if settings["hardware"] and device != "cuda":
         logger.info("%s: hardware is set, but the job has no GPU; libx264 encodes", name)
     sound = audio_options(source, settings, name)
@@ -209,17 +231,18 @@ def encode(source, video, folder, *, settings, device, threads, white_level, nam
         name=f"{name}: compressing {source.path.name}",
         n_frames=source.expected_frames,
     )
+    if not is_done:
+        has_frames = frame_log.is_file() and frame_log.stat().st_size > 0
+        raise _explain(source, options, has_frames, lines, name)
+    _require_one_size(source, lines, name)
     frames = read_frame_log(frame_log)
     trouble = [line for line in lines if TROUBLE.search(line)]
-    if not is_done:
-        raise _explain(source, options, frames, lines, name)
-    _require_one_size(source, lines, name)
     called = " ".join(f"-{key} {value}" for key, value in options.items())
     decoded = Decoded(frames, read_packet_log(packet_log), trouble)
     return Encoded(decoded, f"ffmpeg {version} {called} -vf {filters}")
 
 
-def _explain(source, options, frames, lines, name):
+def _explain(source, options, has_frames, lines, name):
     """The exception for a compression that failed."""
     cause = failure(f"{name}: compressing {source.path.name}", lines)
     if isinstance(cause, OSError):
@@ -229,7 +252,7 @@ def _explain(source, options, frames, lines, name):
             f"{cause}\nThe GPU cannot encode this video (GPUs for computing alone, such as A100, "
             "H100 and H200, have no encoder). Set video.compress_video.hardware: false."
         )
-    if not len(frames):
+    if not has_frames:
         return InputError(
             f"{name}: no frame of {source.path} can be decoded ({source.size_bytes} bytes, "
             f"{source.codec}). Copy it again; if nothing was recorded, leave the row out of the "

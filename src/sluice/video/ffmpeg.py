@@ -30,17 +30,7 @@ ERROR = re.compile(r"\[(error|fatal|panic)\]")
 
 
 class FfmpegError(RuntimeError):
-    """ffmpeg ended with an error.
-
-    Attributes
-    ----------
-    lines : list of str
-        All that it wrote to its log.
-    """
-
-    def __init__(self, message, lines):
-        super().__init__(message)
-        self.lines = lines
+    """ffmpeg ended with an error."""
 
 
 def ffmpeg_exe():
@@ -252,4 +242,4 @@ def failure(name, lines):
         return OSError(errno.ENOSPC, "No space left on device, says ffmpeg", name)
     shown = [line for line in lines if ERROR.search(line)] or lines
     text = "\n".join(shown[-N_SHOWN:])
-    return FfmpegError(f"{name}: ffmpeg failed:\n{text}", lines)
+    return FfmpegError(f"{name}: ffmpeg failed:\n{text}")

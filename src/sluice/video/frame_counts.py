@@ -6,6 +6,7 @@ are from there. What a file's header claims is not among them.
 """
 
 import re
+from array import array
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -91,24 +92,29 @@ def read_frame_log(path):
     -------
     Frames
     """
-    words = Path(path).read_text().split() if Path(path).is_file() else []
-    ticks_in, length_in, ticks, length = (words[i::4] for i in range(4))
-    encoded_s = _to_seconds(ticks, length)
-    has_time = np.array([int(t) != NO_TIME for t in ticks_in], bool)
-    times_s = encoded_s.copy()
-    known = np.flatnonzero(has_time)
-    times_s[known] = _to_seconds([ticks_in[i] for i in known], [length_in[i] for i in known])
-    tick_s = float(Fraction(length_in[0])) if length_in else 0.0
-    return Frames(times_s, encoded_s, tick_s, int((~has_time).sum()))
+    times_s, encoded_s, lengths = array("d"), array("d"), {}
+    n_without_time, tick_s = 0, 0.0
+    if Path(path).is_file():
+        # line by line: a day of video has many millions
+        with Path(path).open() as file:
+            for line in file:
+                ticks_in, length_in, ticks, length = line.split()
+                tick_s = tick_s or float(Fraction(length_in))
+                encoded_s.append(_seconds(ticks, length, lengths))
+                if int(ticks_in) == NO_TIME:
+                    n_without_time += 1
+                    times_s.append(encoded_s[-1])
+                else:
+                    times_s.append(_seconds(ticks_in, length_in, lengths))
+    return Frames(np.frombuffer(times_s), np.frombuffer(encoded_s), tick_s, n_without_time)
 
 
-def _to_seconds(ticks, lengths):
-    """Times in s; the length of a tick is nearly always the same."""
-    values = np.array(ticks, np.int64).astype(np.float64)
-    fractions = {text: Fraction(text) for text in set(lengths)}
-    numerators = np.array([fractions[t].numerator for t in lengths], np.float64)
-    denominators = np.array([fractions[t].denominator for t in lengths], np.float64)
-    return values * numerators / denominators
+def _seconds(ticks, length, lengths):
+    """Time in s; fractions are kept in `lengths`, as there are one or two of them."""
+    if length not in lengths:
+        lengths[length] = Fraction(length)
+    fraction = lengths[length]
+    return int(ticks) * fraction.numerator / fraction.denominator
 
 
 def read_packet_log(path):

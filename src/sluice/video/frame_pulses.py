@@ -6,7 +6,8 @@ import numpy as np
 
 from sluice.errors import InputError
 from sluice.video.exposures import drop_extra, interval_of, pulse_numbers, without_delays
-from sluice.video.pulse_assignment import assign, best_reading, readings_of
+from sluice.video.pulse_assignment import assign, best_reading, most_exposures, readings_of
+from sluice.video.pulse_rate import rate_ratio_hint
 from sluice.video.pulse_shift import Frames, Pulses
 
 # An interval longer than this many is a gap.
@@ -78,6 +79,7 @@ def align_frames(
         # an interval of the pulses, on the camera's clock
         steady_s = without_delays(camera_s, interval_of(camera_s))
     clock_s = None if steady_s is None else slope * steady_s
+    _require_near(kept_s, n_frames, period_s, clock_s, name, source, what)
     found = _one_by_one(kept_s, n_frames, period_s, counter, clock_s, pin, settings)
     if found is None:
         readings = list(
@@ -102,14 +104,6 @@ def align_frames(
     if steady_s is None or not is_own_clock:
         return found
     return _compare_clock(found, steady_s[is_known], slope)
-
-
-def rate_ratio_hint(ratio):
-    """What a ratio of two intervals looks like, as a sentence; empty if like nothing known."""
-    for unit, factor in (("milliseconds", 1e3), ("microseconds", 1e6), ("nanoseconds", 1e9)):
-        if 0.5 < ratio / factor < 2:
-            return f" They look like {unit}; convert them to seconds."
-    return ""
 
 
 def _compare_clock(found, steady_s, slope):
@@ -157,6 +151,26 @@ def _count_hint(n_pulses, n_frames):
     return ""
 
 
+def _require_near(pulses_s, n_frames, period_s, clock_s, name, source, what):
+    """Refuse a pulse so far from the others that no camera has exposed all the time between."""
+    n_most = most_exposures(n_frames)
+    steps_s = np.diff(pulses_s)
+    if steps_s.sum() / period_s <= n_most:
+        return
+    # the camera's clock may know of such a break
+    if clock_s is not None and np.ptp(clock_s) / period_s > n_most:
+        return
+    gap = int(np.argmax(steps_s))
+    # the few on one side of the gap are the odd ones
+    odd = gap + 1 if gap + 1 >= len(pulses_s) / 2 else gap
+    raise InputError(
+        f"{name}: {source}: of the {len(pulses_s)} {what} number {odd} (from 0) is at "
+        f"{pulses_s[odd]:.6g} s, {steps_s[gap]:.6g} s from its neighbour, where the video has a "
+        f"frame every {period_s:.6g} s; expected at most {n_most} intervals in all. It is no pulse "
+        "of this video, or a break of that length: leave out what is not of the video."
+    )
+
+
 def _one_by_one(pulses_s, n_frames, period_s, counter, clock_s, pin, settings):
     """One pulse a frame, where they are as many and nothing speaks against it; else None."""
     if len(pulses_s) != n_frames:
@@ -170,6 +184,10 @@ def _one_by_one(pulses_s, n_frames, period_s, counter, clock_s, pin, settings):
         if (steps[lost] <= GAP * period_s).any():
             return None
     numbers = pulse_numbers(pulses_s, period_s)
+    if numbers[-1] > most_exposures(n_frames):
+        # a break of which the clock knows: of one interval, for frames and pulses alike
+        limit = settings["max_frame_difference"]
+        numbers = pulse_numbers(pulses_s, period_s, max_lost=limit)
     frames = Frames(numbers, clock_s, is_borrowed=True)
     found = assign(frames, Pulses(pulses_s, numbers, period_s), pin, settings)
     if found is None or found.shift != 0:

@@ -31,17 +31,24 @@ class PinFit:
     times_s : float64 array, shape (n_frames,)
     n_matched, n_changes : int
         Changes of the pin that were found among the edges, and all.
+    n_known : int
+        Changes between the first edge and the last.
     drift_ppm : float
         By how much faster the camera's clock runs.
-    error_s : float
+    margin_s : float
         By as much all times may be early or late before an edge lies between other frames than
-        those that saw it; or by as much one does already.
+        those that saw it; below 0: by as much one does already.
+    error_s : float
+        By as much the time of a frame may be wrong: of the first or last on any other line that
+        puts as many edges between their frames, or `margin_s`.
     """
 
     times_s: np.ndarray
     n_matched: int
     n_changes: int
+    n_known: int
     drift_ppm: float
+    margin_s: float
     error_s: float
 
 
@@ -91,13 +98,19 @@ def fit_pins(camera_s, states, edges, *, max_drift, name, source):
     kept = matched >= 0
     start_s, edge_s = camera_s[0], edges.times_s[matched[kept]]
     early_s, late_s = camera_s[changed[kept] - 1] - start_s, camera_s[changed[kept]] - start_s
-    offset, slope, margin = _line(early_s, late_s, edge_s, max_drift)
+    ends_s = camera_s[[0, -1]] - start_s
+    offset, slope, margin, error = _line(early_s, late_s, edge_s, max_drift, ends_s)
+    times_s = offset + slope * (camera_s - start_s)
+    seen_s = times_s[changed]
+    is_within = (seen_s > edges.times_s[0] - period_s) & (seen_s < edges.times_s[-1] + period_s)
     return PinFit(
-        times_s=offset + slope * (camera_s - start_s),
+        times_s=times_s,
         n_matched=int(n_matched),
         n_changes=len(changed),
+        n_known=int(np.count_nonzero(is_within | kept)),
         drift_ppm=(1 / slope - 1) * 1e6,
-        error_s=abs(margin),
+        margin_s=margin,
+        error_s=max(abs(margin), error),
     )
 
 
@@ -167,8 +180,18 @@ def _match(signal):
     return nothing
 
 
-def _line(early_s, late_s, edge_s, max_drift):
-    """Offset and slope that put edges furthest inside their frames, and by how much."""
+def _line(early_s, late_s, edge_s, max_drift, ends_s):
+    """The line that puts edges furthest inside their frames, and how far others part from it.
+
+    Returns
+    -------
+    offset, slope : float
+    margin : float
+        By how much edges are inside (s); below 0: outside.
+    error : float
+        By how much any other line that has them inside, or no further outside, parts from it at
+        either of `ends_s` (s).
+    """
     offset = float(np.mean(edge_s - (early_s + late_s) / 2))
     # maximise m over (a, b, m): a + b early + m <= edge <= a + b late - m, as corrections of the
     # line of slope 1, so that the numbers are of one size
@@ -181,13 +204,17 @@ def _line(early_s, late_s, edge_s, max_drift):
             np.stack([-ones, -late_s / scale, ones], axis=1),
         ]
     )
-    most = max_drift * scale
-    solved = linprog(
-        [0, 0, -1],
-        A_ub=rows,
-        b_ub=np.concatenate([above, -below]),
-        bounds=[(None, None), (-most, most), (None, None)],
-        method="highs",
-    )
-    da, db, margin = solved.x
-    return offset + float(da), 1 + float(db) / scale, float(margin)
+    limits, most = np.concatenate([above, -below]), max_drift * scale
+
+    def solve(costs, least_margin):
+        bounds = [(None, None), (-most, most), (least_margin, None)]
+        return linprog(costs, A_ub=rows, b_ub=limits, bounds=bounds, method="highs").x
+
+    da, db, margin = solve([0, 0, -1], None)
+    errors = []
+    for x in ends_s / scale:
+        for sign in (-1, 1):
+            # a hair below the best, so that rounding leaves a solution
+            other = solve([sign, sign * x, 0], min(0.0, margin) - 1e-9)
+            errors.append(abs(other[0] - da + x * (other[1] - db)))
+    return offset + float(da), 1 + float(db) / scale, float(margin), float(max(errors))

@@ -111,6 +111,11 @@ def readings_of(pulses_s, n_frames, period_s, counter, clock_s, *, is_own_clock,
             yield Frames(counted), Pulses(pulses_s, numbers, period_s)
 
 
+def most_exposures(n_frames):
+    """Numbers of exposures beyond which they are no numbers of a camera."""
+    return MAX_EXPOSURES * n_frames + MIN_EXPOSURES
+
+
 def best_reading(readings, pin, settings):
     """The first reading that leaves few frames without a pulse, else the one that leaves fewest.
 
@@ -121,7 +126,7 @@ def best_reading(readings, pin, settings):
     best, uncertainty = None, 0
     for frames, pulses in readings:
         n_most = max(int(frames.numbers[-1]), int(pulses.numbers[-1]))
-        if n_most > MAX_EXPOSURES * len(frames.numbers) + MIN_EXPOSURES:
+        if n_most > most_exposures(len(frames.numbers)):
             continue
         found = assign(frames, pulses, pin, settings)
         if found is None:

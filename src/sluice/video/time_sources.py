@@ -15,8 +15,15 @@ from sluice.video.exposures import (
     pulse_numbers,
     without_delays,
 )
-from sluice.video.frame_pulses import align_frames, rate_ratio_hint
+from sluice.video.frame_pulses import align_frames
 from sluice.video.pin_clock import fit_pins
+from sluice.video.pulse_rate import rate_ratio_hint, require_rate
+from sluice.video.time_doubts import (
+    doubt_lost_frames,
+    doubt_record,
+    doubts_of_line,
+    doubts_of_pulses,
+)
 
 # A camera's own clock runs differently from the DAQ's by less; a stated rate is less exact.
 MAX_DRIFT = 1e-3
@@ -112,6 +119,12 @@ def find_times(camera, info, pts_s, record, *, settings, name):
     InputError
         A file that is named cannot be used.
     """
+    found = _best_source(camera, info, pts_s, record, settings=settings, name=name)
+    return doubt_lost_frames(doubt_record(found, record, info), info)
+
+
+def _best_source(camera, info, pts_s, record, *, settings, name):
+    """Times by the first source that the row names."""
     if record.camera_s is not None:
         _require_seconds(record.camera_s, info, camera.timestamps or camera.frame_data, name)
     if camera.frame_times:
@@ -183,7 +196,7 @@ def _lost_by_counter(counter):
 
 def _from_frame_times(camera, info, settings, name):
     times_s = load_times(camera.frame_times, name)
-    _require_seconds(times_s, info, camera.frame_times, name)
+    require_rate(times_s, info, camera.frame_times, name, what="time")
     found = align_frames(
         times_s,
         info.n_frames,
@@ -221,7 +234,9 @@ def _from_pulses(camera, info, pts_s, record, pin, settings, name):
             f"{camera.ttl_edge}; a file without polarity has rising edges alone. Correct ttl_edge "
             "in streams.tsv."
         )
-    _require_seconds(pulses_s, info, source, name)
+    # a camera may keep every second exposure, which its counter shows
+    every = 1.0 if record.counter is None else float(np.median(np.diff(record.counter)))
+    require_rate(pulses_s, info, source, name, every=every)
     clock_s, is_own = record.camera_s, record.camera_s is not None
     if not is_own and _is_evidence(pts_s, pulses_s, info, settings):
         clock_s = pts_s
@@ -245,17 +260,23 @@ def _from_pulses(camera, info, pts_s, record, pin, settings, name):
         gaps = np.concatenate([[0], np.diff(found.numbers) - 1])
         n_disagreements = int(((n_dropped != found.n_between) & (n_dropped != gaps)).sum())
     n_edges = len(edges.times_s) + edges.n_bounced
-    is_accounted = found.decided_by in ("pins", "jitter", "gaps")
+    has_losses = record.counter is not None or is_own
+    doubt, doubt_words = doubts_of_pulses(found, len(pulses_s), pin, has_losses, settings)
+    is_accounted = found.decided_by in ("pins", "jitter", "gaps") and not doubt
     return FoundTimes(
         times_s=found.times_s,
         source="pulses",
         n_found=len(pulses_s),
         n_dropped=n_dropped,
         is_interpolated=found.pulse < 0,
-        words=[f"times are those of the pulses in {source}", *alignment_words(found, "pulses")],
+        words=[
+            f"times are those of the pulses in {source}",
+            *alignment_words(found, "pulses"),
+            *doubt_words,
+        ],
         numbers=alignment_numbers(found, len(pulses_s)),
         difference=-found.n_outside if is_accounted else found.surplus,
-        uncertainty=found.uncertainty,
+        uncertainty=max(found.uncertainty, doubt),
         pin=pin,
         n_disagreements=n_disagreements,
         bounced_fraction=(edges.n_bounced + found.n_extra) / n_edges,
@@ -277,6 +298,8 @@ def _from_pins(camera, info, pts_s, record, pin, settings, name):
     max_drift = MAX_DRIFT if record.camera_s is not None else settings["max_rate_difference"]
     fit = fit_pins(clock_s, *pin, max_drift=max_drift, name=name, source=camera.gpio_pulses)
     n_dropped, n_disagreements = _losses(clock_s, record)
+    has_losses = clock_s is not pts_s
+    doubt, doubt_words = doubts_of_line(fit, pin, has_losses, settings)
     return FoundTimes(
         times_s=fit.times_s,
         source="pins",
@@ -285,8 +308,10 @@ def _from_pins(camera, info, pts_s, record, pin, settings, name):
         is_interpolated=_beyond_record(record, len(clock_s)),
         words=[
             f"times are those of {clock}, on a line through {fit.n_matched} of {fit.n_changes} "
-            f"changes of the pin; they may all be early or late by {1e3 * fit.error_s:.2f} ms"
+            f"changes of the pin; they may all be early or late by {1e3 * fit.error_s:.2f} ms",
+            *doubt_words,
         ],
+        uncertainty=doubt,
         numbers={
             "decided_by": "pins",
             "n_matched": fit.n_matched,
@@ -321,7 +346,7 @@ def _losses(clock_s, record):
 
 
 def _n_entries(record, n_frames):
-    return n_frames + record.differences.get("timestamps", 0)
+    return n_frames + record.clock_difference
 
 
 def _beyond_record(record, n_frames):

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,13 +10,20 @@ import numpy as np
 
 from sluice.errors import InputError
 from sluice.io.video_container import Container, read_container
-from sluice.video.ffmpeg import ffmpeg_exe, file_url, running
+from sluice.video.ffmpeg import failure, ffmpeg_exe, file_url, running
 
 # "Stream #0:0[0x1](und): Video: h264 (High) (avc1 / 0x31637661), yuv420p(tv), 640x480 [SAR …"
 STREAM = re.compile(r"^\s*Stream #0:\d+\S*: (Video|Audio): (.*)$", re.MULTILINE)
 PICTURE = re.compile(r", (\w+)(?:\(([^)]*)\))?, (\d+)x(\d+)")
 RATE = re.compile(r", ([\d.]+)(k?) fps")
 DURATION = re.compile(r"Duration: (\d+):(\d+):([\d.]+)")
+START = re.compile(r"Duration: [^,]*, start: (-?[\d.]+)")
+# Of Matroska, which says it for each stream too: "      DURATION        : 00:00:05.000000000"
+STREAM_DURATION = re.compile(r"^\s*DURATION\s*: (\d+):(\d+):([\d.]+)", re.MULTILINE)
+FORMAT = re.compile(r"^Input #0, (.*), from ", re.MULTILINE)
+AUDIO_RATE = re.compile(r", (\d+) Hz")
+# Formats whose header says how long a file lasts; of others ffmpeg's duration is a guess.
+TIMED = ("matroska", "flv", "asf")
 ROTATION = re.compile(r"rotation of (-?[\d.]+) degrees")
 # Read at once, in search of the brightest pixel.
 CHUNK_BYTES = 1 << 24
@@ -46,8 +54,14 @@ class VideoSource:
         Of the header.
     rotation_deg : float
         By which players turn the frames.
+    frames_duration_s : float or None
+        From the beginning of the file to the end of the last frame by its header: of the stream,
+        or of a file that has no other stream. None where it says nothing, or where its duration
+        is a guess.
     audio : tuple of str
         Codec of each track of sound.
+    audio_rates_hz : tuple of int
+        Of each; 0 where it is not known.
     size_bytes : int
     n_video_streams : int
     """
@@ -65,7 +79,9 @@ class VideoSource:
     rate_hz: float | None
     duration_s: float | None
     rotation_deg: float
+    frames_duration_s: float | None = None
     audio: tuple = field(default_factory=tuple)
+    audio_rates_hz: tuple = field(default_factory=tuple)
     size_bytes: int = 0
     n_video_streams: int = 1
 
@@ -126,6 +142,7 @@ def read_source(path, *, name):
         )
     n_components, depth, is_rgb = _describe_format(picture[1])
     rate, duration, rotation = (r.search(t) for r, t in _searched(videos[0], text))
+    sounds = [s for kind, s in streams if kind == "Audio"]
     return VideoSource(
         path=path,
         container=container,
@@ -145,7 +162,9 @@ def read_source(path, *, name):
         rate_hz=float(rate[1]) * (1000 if rate[2] else 1) or None if rate else None,
         duration_s=_seconds(duration),
         rotation_deg=float(rotation[1]) if rotation else 0.0,
-        audio=tuple(re.match(r"\w+", s)[0] for kind, s in streams if kind == "Audio"),
+        frames_duration_s=frames_duration(text),
+        audio=tuple(re.match(r"\w+", s)[0] for s in sounds),
+        audio_rates_hz=tuple(int(r[1]) if (r := AUDIO_RATE.search(s)) else 0 for s in sounds),
         size_bytes=path.stat().st_size,
         n_video_streams=len(videos),
     )
@@ -161,6 +180,40 @@ def _seconds(duration):
         return None
     hours, minutes, seconds = duration.groups()
     return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+
+
+def frames_duration(text):
+    """How long the frames last by the header of a file.
+
+    Parameters
+    ----------
+    text : str
+        What ffmpeg says of the file.
+
+    Returns
+    -------
+    float or None
+        See `VideoSource.frames_duration_s`. Durations of Matroska are times of the end; the
+        time at which the file begins is taken off.
+    """
+    found = FORMAT.search(text)
+    if found is None or not found[1].startswith(TIMED):
+        return None
+    # the description of each stream goes to that of the next
+    parts = re.split(r"^\s*(?=Stream #0:)", text, flags=re.MULTILINE)
+    heads = [part.partition("\n")[0] for part in parts]
+    video = next(
+        part
+        for part, head in zip(parts, heads, strict=True)
+        if ": Video: " in head and "(attached pic)" not in head
+    )
+    duration_s = _seconds(STREAM_DURATION.search(video))
+    if duration_s is None and len(parts) == 2:
+        duration_s = _seconds(DURATION.search(text))
+    if duration_s is None:
+        return None
+    start = START.search(text)
+    return duration_s - max(0.0, float(start[1]) if start else 0.0)
 
 
 def _describe(path):
@@ -207,7 +260,7 @@ def demuxer_options(source):
     return {"advanced_editlist": 0} if source.container.kind == "mp4" else {}
 
 
-def find_white_level(source, *, threads):
+def find_white_level(source, *, threads, name):
     """Grey level that stands for white in a video of 16 bits, by its brightest pixel.
 
     Cameras of 10, 12 or 14 bits are often stored in 16 bits without saying so; as they are,
@@ -220,6 +273,8 @@ def find_white_level(source, *, threads):
         Of 16 bits, grey or of colours.
     threads : int
         Of ffmpeg.
+    name : str
+        How messages call the camera.
 
     Returns
     -------
@@ -227,19 +282,32 @@ def find_white_level(source, *, threads):
         Largest level of the fewest of 8, 10, 12, 14 or 16 bits that hold every pixel.
     highest : int
         The brightest pixel.
+
+    Raises
+    ------
+    FfmpegError
+        ffmpeg failed. Frames that cannot be decoded are no failure: they are counted later.
     """
     wanted = "gray16le" if source.n_components <= 2 else "rgb48le"
+    options = [w for key, value in demuxer_options(source).items() for w in (f"-{key}", str(value))]
     command = [
-        ffmpeg_exe(),
-        *("-nostdin", "-loglevel", "quiet", "-threads", str(threads), "-noautorotate"),
-        *("-i", file_url(source.path), "-map", "0:V:0", "-fps_mode", "passthrough"),
+        *(ffmpeg_exe(), "-nostdin", "-loglevel", "repeat+level+error", "-threads", str(threads)),
+        *("-noautorotate", "-max_error_rate", "1", *options, "-i", file_url(source.path)),
+        *("-map", "0:V:0", "-fps_mode", "passthrough"),
         *("-f", "rawvideo", "-pix_fmt", wanted, "pipe:1"),
     ]
     highest = 0
-    with running(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-        # a buffered pipe: only the last chunk is shorter
-        while chunk := process.stdout.read(CHUNK_BYTES):
-            pixels = np.frombuffer(chunk, "<u2", count=len(chunk) // 2)
-            highest = max(highest, int(pixels.max(initial=0)))
+    # a file, since a second pipe that nobody reads would stop ffmpeg
+    with tempfile.TemporaryFile() as log:
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": log}
+        with running(command, **pipes) as process:
+            # a buffered pipe: only the last chunk is shorter
+            while chunk := process.stdout.read(CHUNK_BYTES):
+                pixels = np.frombuffer(chunk, "<u2", count=len(chunk) // 2)
+                highest = max(highest, int(pixels.max(initial=0)))
+        if process.returncode:
+            log.seek(0)
+            lines = log.read().decode("utf-8", errors="replace").splitlines()
+            raise failure(f"{name}: looking for white in {source.path.name}", lines)
     bits = next(bits for bits in DEPTHS if highest < 1 << bits)
     return (1 << bits) - 1, highest
