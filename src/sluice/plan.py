@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sluice.containers import load_containers
-from sluice.errors import SettingsError
+from sluice.errors import InputError, SettingsError
 from sluice.io.check_plane import fill_rows
 from sluice.io.check_stream import problem_of, raw_files
 from sluice.session import Camera, Plane, Stream, load_sessions, load_streams
+from sluice.video.deeplabcut_project import find_weights, model_files
 
 
 @dataclass(frozen=True)
@@ -141,34 +142,31 @@ def _matched(listed, readable, chosen):
     return containers, unmatched
 
 
-def label_files(project):
-    """List the files of a labelled DeepLabCut project that its training depends on."""
-    folder = Path(project) if Path(project).is_dir() else Path(project).parent
-    return [
-        str(folder / "config.yaml"),
-        *map(str, sorted(folder.glob("labeled-data/*/CollectedData*"))),
-    ]
-
-
-def weights_path(model, key="snapshot"):
-    """Path of a file that the settings of a pose model name, also within its project."""
-    inside = Path(model["project"]) / model[key]
-    return inside if inside.exists() else Path(model[key])
-
-
 def _check_pose_models(models):
     """Find out before the first job whether the pose models that are named are there."""
-    problems = [
-        f"{name}.{key}: {model[key]} is not found"
-        for name, model in models.items()
-        for key in ("project", "snapshot", "initial_weights")
-        if model[key] and not weights_path(model, key).exists()
-    ]
+    problems = [p for name, model in models.items() for p in _pose_problems(name, model)]
     if problems:
         raise SettingsError(
-            f"video.pose_models.{'; '.join(problems)}. Paths are taken from the folder snakemake "
-            "is started in; without a snapshot the model is trained from the project's labels."
+            f"video.pose_models.{'; '.join(problems)}. Paths are taken from the project and from "
+            "the folder snakemake is started in; without a snapshot the model is trained."
         )
+
+
+def _pose_problems(name, model):
+    """What of one pose model is not there."""
+    if not Path(model["project"]).exists():
+        return [f"{name}.project: {model['project']} is not found"]
+    missing = [
+        f"{name}.{key}: {model[key]} is not found"
+        for key in ("snapshot", "initial_weights")
+        if model[key] and find_weights(model["project"], model[key]) is None
+    ]
+    if model["snapshot"] and not missing:
+        try:
+            model_files(model["project"], model["snapshot"], name=f"{name}.snapshot")
+        except InputError as error:
+            return [str(error)]
+    return missing
 
 
 def _check_writable(folder):

@@ -23,8 +23,11 @@ from video.pose_projects import (
 from sluice.errors import InputError
 from sluice.video.deeplabcut_project import (
     find_snapshot,
+    find_weights,
+    label_files,
     list_snapshots,
-    model_points,
+    model_files,
+    project_folder,
     read_pose_config,
     read_project,
 )
@@ -144,8 +147,8 @@ def test_copy_has_no_absolute_path_and_the_original_stays(project, tmp_path):
     source = read_project(folder, name="mice")
     copy = tmp_path / "copy"
     labels = read_labels(source, name="mice")
-    size = copy_labelled(source, labels, copy, train_fraction=0.75, name="mice")
-    assert size == (HEIGHT, WIDTH)
+    sizes = copy_labelled(source, labels, copy, train_fraction=0.75, name="mice")
+    assert sizes == [(HEIGHT, WIDTH)]
     assert contents(folder) == before
     config = read_project(copy, name="mice").config
     assert config["project_path"] == "."
@@ -167,29 +170,65 @@ def test_last_snapshot_is_that_of_iteration_shuffle_best_epochs(tmp_path):
     assert list_snapshots(tmp_path) == expected
 
 
-def test_snapshot_is_taken_as_named_or_within_the_project(project):
+def test_snapshot_is_the_named_or_the_last_one(project):
     folder, _ = project
     path = add_snapshot(folder)
     add_snapshot(folder, file="snapshot-020.pt")
     source = read_project(folder, name="mice")
     assert find_snapshot(source, None, name="mice").name == "snapshot-020.pt"
     assert find_snapshot(source, path, name="mice") == path
-    assert find_snapshot(source, path.relative_to(folder), name="mice") == path
 
 
-def test_points_of_a_model_are_those_it_was_trained_with(project):
+@pytest.mark.parametrize("name", ["", "config.yaml"])
+def test_weights_are_looked_for_in_the_project_then_in_the_current_folder(
+    project, tmp_path, monkeypatch, name
+):
     folder, _ = project
-    assert model_points(folder) == POINTS
-    add_snapshot(folder, config=NETWORK | {"metadata": {"bodyparts": ["nose", "ear"]}})
-    assert model_points(folder) == ["nose", "ear"]
-    assert model_points(folder / "config.yaml") == ["nose", "ear"]
+    monkeypatch.chdir(tmp_path)
+    path = add_snapshot(folder)
+    inside = path.relative_to(folder)
+    (tmp_path / "other.pt").write_bytes(b"")
+    assert project_folder(folder / name) == folder
+    assert find_weights(folder / name, str(inside)) == path
+    assert find_weights(Path("mice") / name, inside) == Path("mice") / inside
+    assert find_weights(folder / name, path) == path
+    assert find_weights(folder / name, "other.pt") == Path("other.pt")
+    assert find_weights(folder / name, "none.pt") is None
+    assert find_weights(folder / name, "labeled-data") is None  # a folder holds no weights
+    # where both are there, the project's counts
+    (tmp_path / inside).parent.mkdir(parents=True)
+    (tmp_path / inside).write_bytes(b"")
+    assert find_weights(folder / name, inside) == path
 
 
-def test_points_are_read_without_deeplabcut(project):
+@pytest.mark.parametrize("name", ["", "config.yaml"])
+def test_files_that_training_and_tracking_depend_on(project, tmp_path, name):
+    folder, _ = project
+    labels = [str(folder / LABELS) + suffix for suffix in (".csv", ".h5")]
+    assert label_files(folder / name) == [str(folder / "config.yaml"), *labels]
+    first = add_snapshot(folder, config=NETWORK)
+    last = add_snapshot(folder, shuffle=2, config=NETWORK)
+    for snapshot, network in ((first.relative_to(folder), first), (last, last)):
+        assert model_files(folder / name, snapshot, name="face") == [
+            str(network),
+            str(network.parent / "pytorch_config.yaml"),
+            str(folder / "config.yaml"),
+        ]
+    # one kept elsewhere is described by the project's last
+    elsewhere = tmp_path / "elsewhere" / "snapshot.pt"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(b"")
+    assert model_files(folder / name, elsewhere, name="face")[:2] == [
+        str(elsewhere),
+        str(last.parent / "pytorch_config.yaml"),
+    ]
+
+
+def test_files_are_found_without_heavy_imports(project):
     code = (
-        "import sys; from sluice.video.deeplabcut_project import model_points;"
-        f"model_points({str(project[0])!r});"
-        "assert not {'deeplabcut', 'torch'} & set(sys.modules)"
+        "import sys; from sluice.video.deeplabcut_project import find_weights, model_files;"
+        f"find_weights({str(project[0])!r}, 'config.yaml');"
+        "assert not {'deeplabcut', 'torch', 'numpy', 'pandas', 'cv2'} & set(sys.modules)"
     )
     source = str(Path(__file__).parents[2] / "src")
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": source})
@@ -291,6 +330,7 @@ def test_missing_snapshot_lists_those_that_are_there(project):
     fail(
         r"snapshot-99\.pt does not exist.*snapshot-010\.pt", find_snapshot, source, "snapshot-99.pt"
     )
+    fail(r"snapshot-99\.pt does not exist.*snapshot-010\.pt", model_files, folder, "snapshot-99.pt")
 
 
 def test_project_that_was_never_trained(project):
@@ -309,7 +349,9 @@ def test_snapshot_without_its_network(project):
     folder, _ = project
     snapshot = add_snapshot(folder)
     source = read_project(folder, name="x")
-    fail(r"no pytorch_config\.yaml beside .*pose_cfg\.yaml", read_pose_config, source, snapshot)
+    match = r"no pytorch_config\.yaml beside .*pose_cfg\.yaml"
+    fail(match, read_pose_config, source, snapshot)
+    fail(match, model_files, folder, snapshot)
 
 
 @pytest.mark.parametrize(

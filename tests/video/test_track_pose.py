@@ -1,5 +1,6 @@
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,7 @@ from video.pose_projects import (
     tracking_settings,
     train,
     trained,
+    trained_scaled,
     video_info,
     write_config,
 )
@@ -30,12 +32,14 @@ from sluice.errors import InputError
 from sluice.qc import load_checks
 from sluice.settings.pose import TrackPose
 from sluice.video import track_pose
-from sluice.video.deeplabcut_project import list_snapshots
+from sluice.video.deeplabcut_project import list_snapshots, read_pose_config, read_project
 from sluice.video.pose import columns_of, load_pose
-from sluice.video.pose_model import import_deeplabcut, sha256
+from sluice.video.pose_model import import_deeplabcut, make_tracker, sha256
 from sluice.video.track_pose import (
+    _checks,
     _likelihood_rows,
     choose_batch_size,
+    chunk_frames,
     jump_fractions,
     seen_size,
     track_pose_file,
@@ -221,15 +225,13 @@ def test_a_full_gpu_halves_the_batch(video, tracked, tmp_path, monkeypatch):
 
         def track_some(images):
             if batch_size > 2:
-                for _ in range(batch_size):
-                    next(images)
                 raise torch.cuda.OutOfMemoryError
             return tracker(images)
 
         return track_some
 
     monkeypatch.setattr(track_pose, "make_tracker", make_small)
-    monkeypatch.setattr(track_pose, "CHUNK_FRAMES", 20)
+    monkeypatch.setattr(track_pose, "CHUNK_MB", 20 * HEIGHT * WIDTH * 3 / 1e6)
     written = track(path, info, tmp_path / "out", settings=tracking_settings(batch_size=8))
     assert sizes == [8, 4, 2]
     np.testing.assert_allclose(found_in(written)[1], found_in(tracked)[1], atol=1e-3)
@@ -246,15 +248,84 @@ def test_a_full_gpu_halves_the_batch(video, tracked, tmp_path, monkeypatch):
 
 def test_batch_fits_into_the_memory():
     assert choose_batch_size((480, 640), device="cpu", memory_mb=16000) == 8
-    assert choose_batch_size((480, 640), device="cpu", memory_mb=2500) == 3
+    # 1500 MB for all else, 100 MB of frames, 307 MB for each in the network
+    assert choose_batch_size((480, 640), device="cpu", memory_mb=2500) == 2
+    assert choose_batch_size((480, 640), device="cpu", memory_mb=1600 + 3 * 308) == 3
     assert choose_batch_size((2000, 2000), device="cpu", memory_mb=4000) == 1
     assert choose_batch_size((480, 640), device="cpu", memory_mb=500) == 1
 
 
+@pytest.mark.parametrize(("height", "width"), [(80, 96), (480, 640), (1024, 1280), (3000, 4000)])
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 64])
+def test_few_batches_of_frames_are_kept(height, width, batch_size):
+    n_frames = chunk_frames(video_info(1, height=height, width=width), batch_size)
+    assert n_frames % batch_size == 0
+    assert batch_size <= n_frames
+    # 100 MB, or one batch where that alone is more
+    assert n_frames == batch_size or n_frames * height * width * 3 <= 100e6
+
+
 def test_the_network_may_see_smaller_frames():
     config = {"data": {"inference": {"resize": {"height": 40, "width": 48}}}}
-    assert seen_size(config, video_info(1)) == (40, 48)
-    assert seen_size({"data": {"inference": None}}, video_info(1)) == (HEIGHT, WIDTH)
+    assert seen_size(config, video_info(1), None) == (40, 48)
+    assert seen_size({"data": {"inference": None}}, video_info(1), None) == (HEIGHT, WIDTH)
+    assert seen_size(config, video_info(1, height=160, width=201), 0.5) == (80, 100)
+
+
+@pytest.mark.parametrize("border_px", [(0, 0), (30, 15), (70, 90)])
+def test_scaled_model_sees_videos_of_all_sizes_at_the_scale_of_its_labels(tmp_path, border_px):
+    rng = np.random.default_rng(8)
+    positions = draw_positions(rng, 20)
+    frames = np.array([draw_frame(p, rng) for p in positions])
+    # larger by a border in the colour of the background, at the right and below
+    frames = np.pad(frames, ((0, 0), *((0, px) for px in border_px)), constant_values=110)
+    path = tmp_path / "leftCamera.mp4"
+    info = make_video(path, frames, pixel_format="gray")
+    (snapshot,) = list_snapshots(trained_scaled()[1]["project_out"])
+    # the scale comes along with the weights, wherever they are kept
+    named = shutil.copy(snapshot, tmp_path / "named.pt")
+    project = trained_scaled()[1]["project_out"]
+    _, found = found_in(track(path, info, tmp_path / "out", project, snapshot=named))
+    shift_px = found[:, :, :2] - positions
+    assert np.median(np.linalg.norm(shift_px, axis=2)) < 2
+    assert np.abs(np.median(shift_px, axis=0)).max() < 1.5
+
+
+def test_errors_of_scaled_models_are_in_pixels_of_the_images():
+    table = pd.read_csv(trained_scaled()[1]["evaluation"], sep="\t")
+    errors = table.set_index(["images", "point"])["mean_error_px"]
+    assert errors[("train", "all")] < 2
+    assert errors["train"][POINTS].max() < 3
+
+
+def test_frames_are_taken_in_this_thread():
+    """DeepLabCut's own thread may lose the result of a frame."""
+    project = read_project(trained()[1]["project_out"], name="x")
+    (snapshot,) = list_snapshots(project.folder)
+    config = read_pose_config(project, snapshot, name="x")
+    threads = []
+
+    def images():
+        for _ in range(3):
+            threads.append(threading.current_thread())
+            yield np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+
+    found = make_tracker(config, snapshot, batch_size=2, device="cpu")(images())
+    assert len(found) == 3
+    assert set(threads) == {threading.current_thread()}
+
+
+def test_lost_results_are_not_blamed_on_the_video(video, tmp_path, monkeypatch):
+    path, info, _ = video
+    make_whole = track_pose.make_tracker
+
+    def make_losing(*args, **kwargs):
+        tracker = make_whole(*args, **kwargs)
+        return lambda images: tracker(images)[:-1]
+
+    monkeypatch.setattr(track_pose, "make_tracker", make_losing)
+    with pytest.raises(RuntimeError, match="44 positions for 45 frames"):
+        track(path, info, tmp_path / "out")
 
 
 def test_jumps_count_between_likely_positions():
@@ -286,6 +357,26 @@ def test_points_that_may_be_hidden_are_not_judged():
         ("pose_unlikely_fraction", 0.5),
     ]
     assert _likelihood_rows(likelihood[:, 1:], ["tongue"], settings) == []
+
+
+@pytest.mark.parametrize(
+    ("points", "likelihood", "verdict", "message"),
+    [
+        (["nose", "tongue"], [0.9, 0.05], "PASS", "none is lost; not judged: tongue"),
+        (["nose", "tongue"], [0.9, 0.9], "PASS", "none is lost; not judged: tongue"),
+        (["nose", "tongue"], [0.05, 0.05], "FAIL", "throughout: nose; not judged: tongue"),
+        (["nose", "ear"], [0.05, 0.9], "FAIL", "throughout: nose"),
+        (["tongue"], [0.05], "PASS", "none is lost; not judged: tongue"),
+    ],
+)
+def test_a_mouse_that_never_licks_does_not_fail(points, likelihood, verdict, message):
+    settings = tracking_settings(often_hidden=["tongue"])
+    found = np.zeros((3, len(points), 3))
+    found[:, :, 2] = likelihood
+    checks = {c.name: c for c in _checks(found, points, video_info(3), settings)}
+    assert checks["pose_lost_points"].verdict == verdict
+    assert checks["pose_lost_points"].message.endswith(message)
+    assert checks["pose_lost_points"].value == (verdict == "FAIL")
 
 
 def test_point_without_any_likelihood_is_named(tmp_path, monkeypatch, video):

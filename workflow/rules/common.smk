@@ -3,9 +3,10 @@
 from sluice.errors import UserError
 from sluice.fingerprint import fingerprint
 from sluice.io.check_camera import timing_files, wheel_files
-from sluice.plan import label_files, load_plan, weights_path
+from sluice.plan import load_plan
 from sluice.session import Camera
 from sluice.settings import validate_settings
+from sluice.video.deeplabcut_project import find_weights, label_files, model_files
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -145,6 +146,14 @@ def labelled_files(wildcards):
     return label_files(pose_model(wildcards)["project"])
 
 
+def initial_weights(wildcards):
+    """Weights that the training of a model begins with; nothing for random ones."""
+    model = pose_model(wildcards)
+    return [
+        str(find_weights(model["project"], w)) for w in [model["initial_weights"]] if w
+    ]
+
+
 def camera_model(wildcards):
     """Settings of the pose model of one camera that tracking depends on."""
     name = config["video"]["track_pose"]["cameras"][wildcards.camera]
@@ -153,10 +162,10 @@ def camera_model(wildcards):
 
 
 def trained_model(wildcards):
-    """What tracking reads its model from: the trained project, or the named snapshot."""
+    """What tracking reads its model from: the trained project, or the named snapshot and its files."""
     model = camera_model(wildcards)
     if model["snapshot"]:
-        return [str(weights_path(model))]
+        return model_files(model["project"], model["snapshot"], name=model["name"])
     return expand(rules.train_pose.output.project_out, model=model["name"])
 
 

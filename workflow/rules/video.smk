@@ -69,6 +69,7 @@ rule train_pose:
     """Train the pose model of a labelled DeepLabCut project and evaluate it."""
     input:
         labels=labelled_files,
+        weights=initial_weights,
     output:
         project_out=directory("<derived>/pose_models/{model}/project"),
         evaluation="<derived>/pose_models/{model}/evaluation.tsv",

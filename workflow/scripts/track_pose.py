@@ -1,8 +1,7 @@
 """Wire rule `track_pose` to sluice.video.track_pose."""
 
-from sluice.video.track_pose import track_pose_file
-
 from sluice.job import job
+from sluice.video.track_pose import track_pose_file
 from sluice.video.video_info import load_video_info
 
 with job(snakemake) as step:
@@ -11,7 +10,7 @@ with job(snakemake) as step:
         video=step.input.video,
         info=load_video_info(step.input.info),
         project=model["project"] if model["snapshot"] else step.input.model[0],
-        snapshot=model["snapshot"],
+        snapshot=step.input.model[0] if model["snapshot"] else None,
         settings=step.params.settings,
         device=step.device,
         threads=step.threads,

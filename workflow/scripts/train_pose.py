@@ -1,14 +1,13 @@
 """Wire rule `train_pose` to sluice.video.train_pose."""
 
+from sluice.job import job
 from sluice.video.train_pose import train_pose_file
 
-from sluice.job import job
-
 with job(snakemake) as step:
-    settings = step.params.settings
+    settings, weights = step.params.settings, step.input.weights
     train_pose_file(
         project=settings["project"],
-        initial_weights=settings["initial_weights"],
+        initial_weights=weights[0] if weights else None,
         settings=settings["train"],
         device=step.device,
         threads=step.threads,

@@ -63,13 +63,13 @@ class TrainPose(Section):
         gt=0,
         le=1,
         description="Images are made smaller by this before the network sees them, in training "
-        "and in tracking; positions stay in pixels of the video.",
+        "and in tracking, whatever size videos have; positions stay in pixels of the video.",
     )
     crop_px: int = Field(
         448,
         ge=64,
         description="Height and width of the pieces of (scaled) images that are trained on (px); "
-        "never larger than the images.",
+        "never larger than the images, and rounded down to a multiple of 32.",
     )
     rotation_deg: float = Field(
         30.0, ge=0, le=180, description="Half of the images are turned by up to this (degrees)."
@@ -155,7 +155,7 @@ class TrackPoseChecks(Section):
     pose_lost_points: Threshold = Field(
         Threshold(warning=0, fail=0),
         description="Points whose likelihood reaches `lost_likelihood` in no frame: the model does "
-        "not know them, or not in this video.",
+        "not know them, or not in this video. Points of `often_hidden` do not count.",
     )
 
 
@@ -189,7 +189,7 @@ class TrackPose(Section):
     often_hidden: list[str] = Field(
         ["tongue_end_l", "tongue_end_r"],
         description="Points that may be out of sight in most frames (IBL's tongue): their "
-        "likelihood is not judged, unless it is low throughout.",
+        "likelihood is not judged, nor whether they are lost.",
     )
     lost_likelihood: Fraction = Field(
         0.1, description="A point that is less likely than this in every frame is lost."

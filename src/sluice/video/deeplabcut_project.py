@@ -11,6 +11,7 @@ import yaml
 
 from sluice.errors import InputError
 
+CONFIG = "config.yaml"
 MODELS = "dlc-models-pytorch"
 TENSORFLOW_MODELS = "dlc-models"
 POSE_CONFIG = "pytorch_config.yaml"
@@ -43,6 +44,77 @@ class PoseProject:
     points: tuple
 
 
+def project_folder(project):
+    """Folder of a project that is named by its folder or by its ``config.yaml``."""
+    path = Path(project)
+    return path.parent if path.name == CONFIG else path
+
+
+def find_weights(project, weights):
+    """Find a file of weights that settings name: a snapshot, or weights to begin with.
+
+    Parameters
+    ----------
+    project : path
+        The project's folder, or its ``config.yaml``.
+    weights : path
+        Within the project's folder, or else from the current folder.
+
+    Returns
+    -------
+    Path or None
+        None: it is in neither.
+    """
+    paths = project_folder(project) / weights, Path(weights)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def label_files(project):
+    """List the files that training depends on: what the project says, and all its labels.
+
+    Parameters
+    ----------
+    project : path
+        The project's folder, or its ``config.yaml``.
+
+    Returns
+    -------
+    list of str
+    """
+    folder = project_folder(project)
+    labels = sorted(folder.glob("labeled-data/*/CollectedData*"))
+    return [str(path) for path in (folder / CONFIG, *labels)]
+
+
+def model_files(project, snapshot, *, name):
+    """List the files that tracking with a named snapshot depends on.
+
+    Parameters
+    ----------
+    project : path
+        The project's folder, or its ``config.yaml``.
+    snapshot : path
+        As settings name it; see `find_weights`.
+    name : str
+
+    Returns
+    -------
+    list of str
+        The snapshot, the ``pytorch_config.yaml`` that describes its network (see
+        `read_pose_config`), and the project's ``config.yaml``.
+
+    Raises
+    ------
+    InputError
+        The snapshot or its description is missing.
+    """
+    folder = project_folder(project)
+    path = find_weights(project, snapshot)
+    if path is None:
+        raise _no_snapshot(folder, snapshot, name)
+    return [str(p) for p in (path, _pose_config_path(folder, path, name), folder / CONFIG)]
+
+
 def read_project(project, *, name):
     """Read ``config.yaml`` of a project.
 
@@ -63,9 +135,8 @@ def read_project(project, *, name):
         There is no such project, its ``config.yaml`` is broken or lacks something, or it is of
         several animals.
     """
-    folder = Path(project)
-    folder = folder.parent if folder.name == "config.yaml" else folder
-    path = folder / "config.yaml"
+    folder = project_folder(project)
+    path = folder / CONFIG
     if not path.is_file():
         raise InputError(
             f"{name}: {path} does not exist; a DeepLabCut project is a folder with a config.yaml. "
@@ -114,31 +185,6 @@ def _read_yaml(path, name):
     return content
 
 
-def model_points(project, snapshot=None, *, name="pose model"):
-    """Names of the points that a model gives, without importing DeepLabCut.
-
-    Parameters
-    ----------
-    project, snapshot : path
-        As `track_pose_file` takes them. Where there is no snapshot yet, the points are those
-        that the project labels, which are those that training will give.
-    name : str
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    InputError
-    """
-    found = read_project(project, name=name)
-    if snapshot is None and not list_snapshots(found.folder):
-        return list(found.points)
-    path = find_snapshot(found, snapshot, name=name)
-    return list(read_pose_config(found, path, name=name)["metadata"]["bodyparts"])
-
-
 def list_snapshots(folder):
     """Snapshots of a project's PyTorch models, the one to use last.
 
@@ -177,7 +223,8 @@ def find_snapshot(project, snapshot, *, name):
     ----------
     project : PoseProject
     snapshot : path or None
-        As it stands, or within the project's folder; None: the last of `list_snapshots`.
+        As it stands (see `find_weights` for one that settings name); None: the last of
+        `list_snapshots`.
     name : str
 
     Returns
@@ -189,16 +236,11 @@ def find_snapshot(project, snapshot, *, name):
     InputError
         It is missing, or the project has none.
     """
-    there = list_snapshots(project.folder)
     if snapshot is not None:
-        for path in (Path(snapshot), project.folder / snapshot):
-            if path.is_file():
-                return path
-        listed = list_names([str(p.relative_to(project.folder)) for p in there]) or "none"
-        raise InputError(
-            f"{name}: the snapshot {snapshot} does not exist; snapshots of {project.folder}: "
-            f"{listed}. Correct `snapshot` in the settings."
-        )
+        if not Path(snapshot).is_file():
+            raise _no_snapshot(project.folder, snapshot, name)
+        return Path(snapshot)
+    there = list_snapshots(project.folder)
     if there:
         return there[-1]
     if (project.folder / TENSORFLOW_MODELS).is_dir():
@@ -211,6 +253,28 @@ def find_snapshot(project, snapshot, *, name):
         f"{name}: {project.folder} has no snapshot ({MODELS}/iteration-*/*/train/snapshot-*.pt). "
         "`train_pose` trains one where the settings name the project without a snapshot."
     )
+
+
+def _no_snapshot(folder, snapshot, name):
+    """What to say of a snapshot that is not there."""
+    there = [str(p.relative_to(folder)) for p in list_snapshots(folder)]
+    return InputError(
+        f"{name}: the snapshot {snapshot} does not exist; snapshots of {folder}: "
+        f"{list_names(there) or 'none'}. Correct `snapshot` in the settings."
+    )
+
+
+def _pose_config_path(folder, snapshot, name):
+    """Path of the description of a snapshot's network; see `read_pose_config`."""
+    beside = [Path(snapshot).parent, *(p.parent for p in list_snapshots(folder)[::-1])]
+    path = next((p / POSE_CONFIG for p in beside if (p / POSE_CONFIG).is_file()), None)
+    if path is None:
+        raise InputError(
+            f"{name}: there is no {POSE_CONFIG} beside {snapshot}, nor in {folder}; it "
+            "describes the network. Copy the whole folder of the training (a project of the "
+            "TensorFlow engine has pose_cfg.yaml instead and cannot be used)."
+        )
+    return path
 
 
 def read_pose_config(project, snapshot, *, name):
@@ -233,14 +297,7 @@ def read_pose_config(project, snapshot, *, name):
     ------
     InputError
     """
-    beside = [Path(snapshot).parent, *(p.parent for p in list_snapshots(project.folder)[::-1])]
-    path = next((p / POSE_CONFIG for p in beside if (p / POSE_CONFIG).is_file()), None)
-    if path is None:
-        raise InputError(
-            f"{name}: there is no {POSE_CONFIG} beside {snapshot}, nor in {project.folder}; it "
-            "describes the network. Copy the whole folder of the training (a project of the "
-            "TensorFlow engine has pose_cfg.yaml instead and cannot be used)."
-        )
+    path = _pose_config_path(project.folder, snapshot, name)
     config = _read_yaml(path, name)
     missing = [k for k in ("model", "data", "metadata") if not isinstance(config.get(k), dict)]
     if missing or not config["metadata"].get("bodyparts"):

@@ -144,8 +144,8 @@ def copy_labelled(project, labels, folder, *, train_fraction, name):
 
     Returns
     -------
-    (int, int)
-        Height and width into which every image fits (px).
+    list of (int, int)
+        Every height and width that images have (px), sorted.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def copy_labelled(project, labels, folder, *, train_fraction, name):
         "snapshotindex": -1,
     }
     write_yaml(content, folder / "config.yaml")
-    return tuple(max(px) for px in zip(*sizes, strict=True))
+    return sorted(sizes)
 
 
 def read_image(path, *, name):

@@ -1,6 +1,7 @@
 """How a pose network and its training are described to DeepLabCut."""
 
 from sluice.errors import InputError
+from sluice.video.pose_model import scaled_size
 
 # Networks by DeepLabCut's own descriptions; all others are ResNets of timm in the first one's.
 OWN_NETWORKS = ("resnet_50", "resnet_101", "hrnet_w18", "hrnet_w32", "hrnet_w48")
@@ -58,26 +59,34 @@ def _channels(net_type, name):
     return timm.create_model(net_type, pretrained=False).num_features
 
 
-def training_config(size, settings):
+def training_config(sizes, settings, name):
     """How it is trained, by places in DeepLabCut's configuration.
 
     Parameters
     ----------
-    size : (int, int)
-        Height and width of the largest image (px).
+    sizes : list of (int, int)
+        Every height and width that images have (px).
     settings : dict
         ``TrainPose``.
+    name : str
 
     Returns
     -------
     dict
+        With `image_scale` the resize fits images of the largest size, for DeepLabCut itself;
+        `ScaledTransform` takes its place here.
+
+    Raises
+    ------
+    InputError
+        An image is too small.
     """
-    scale, crop_px = settings["image_scale"], settings["crop_px"]
-    seen = [round(px * scale) for px in size]
-    height, width = (min(crop_px, -(-px // MULTIPLE_PX) * MULTIPLE_PX) for px in seen)
+    scale = settings["image_scale"]
+    height, width = _crop_size(sizes, settings, name)
     resize = None
     if scale < 1:
-        resize = {"height": seen[0], "width": seen[1], "keep_ratio": True}
+        largest = scaled_size([max(px) for px in zip(*sizes, strict=True)], scale)
+        resize = {"height": largest[0], "width": largest[1], "keep_ratio": True}
     return {
         "data.inference.resize": resize,
         "data.train.resize": resize,
@@ -107,6 +116,25 @@ def training_config(size, settings):
         "train_settings.seed": settings["seed"],
         "train_settings.display_iters": 10**9,
     }
+
+
+def _crop_size(sizes, settings, name):
+    """Height and width of the pieces that are trained on (px).
+
+    They fit into every image: DeepLabCut fills up smaller ones with black. The network would
+    learn to find points by such borders, which frames do not have when they are tracked.
+    """
+    scale = settings["image_scale"]
+    for size in sizes:
+        seen = scaled_size(size, scale)
+        if min(seen) < MULTIPLE_PX:
+            raise InputError(
+                f"{name}: an image of {size[1]} x {size[0]} px is {seen[1]} x {seen[0]} px with "
+                f"image_scale {scale:g}; at least {MULTIPLE_PX} x {MULTIPLE_PX} px are needed. Set "
+                "a larger image_scale, or take the image out of the labels."
+            )
+    smallest = scaled_size([min(px) for px in zip(*sizes, strict=True)], scale)
+    return tuple(min(settings["crop_px"], px) // MULTIPLE_PX * MULTIPLE_PX for px in smallest)
 
 
 def _schedule(settings):

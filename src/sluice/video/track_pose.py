@@ -14,10 +14,12 @@ from sluice.qc import check, log_checks, save_checks
 from sluice.video.deeplabcut_project import find_snapshot, read_pose_config, read_project
 from sluice.video.pose import columns_of, filter_pose, save_pose
 from sluice.video.pose_model import (
+    load_image_scale,
     load_weights,
     make_tracker,
     require_fitting,
     require_readable,
+    scaled_size,
     set_threads,
     sha256,
 )
@@ -32,8 +34,10 @@ FIXED_MB = 1500
 MAX_BATCH = {"cpu": 8, "cuda": 64}
 # Part of the free memory of a GPU that is used.
 GPU_PART = 0.7
+# Frames that are kept at once (MB).
+CHUNK_MB = 100
 # Frames from one line in the log to the next.
-CHUNK_FRAMES = 512
+LOG_FRAMES = 5000
 
 
 def track_pose_file(
@@ -67,7 +71,7 @@ def track_pose_file(
         Folder of the DeepLabCut project or its ``config.yaml``; only read. Paths in it may be
         those of another machine.
     snapshot : path or None
-        See `find_snapshot`.
+        As it stands; None: the project's last. See `find_snapshot`.
     pose, filtered : path
         Tables of keypoints (see `sluice.video.pose`), one row a frame, written: as the network
         gives them, and after `filter_pose`.
@@ -106,7 +110,9 @@ def track_pose_file(
         )
     set_threads(threads)
     batch_size = settings["batch_size"] or choose_batch_size(
-        seen_size(config, info), device=device, memory_mb=memory_mb
+        seen_size(config, info, load_image_scale(path, name=name)),
+        device=device,
+        memory_mb=memory_mb,
     )
     logger.info("%s on %s, %d frames at once", path, device, batch_size)
     points = [str(p) for p in config["metadata"]["bodyparts"]]
@@ -128,7 +134,7 @@ def track_pose_file(
     log_checks(judged)
 
 
-def seen_size(config, info):
+def seen_size(config, info, image_scale):
     """Height and width of a frame as the network sees it (px).
 
     Parameters
@@ -136,7 +142,15 @@ def seen_size(config, info):
     config : dict
         Of `read_pose_config`.
     info : VideoInfo
+    image_scale : float or None
+        Of `load_image_scale`; None: the configuration says it.
+
+    Returns
+    -------
+    (int, int)
     """
+    if image_scale is not None:
+        return scaled_size((info.height, info.width), image_scale)
     resize = (config["data"].get("inference") or {}).get("resize")
     return (resize["height"], resize["width"]) if resize else (info.height, info.width)
 
@@ -144,7 +158,8 @@ def seen_size(config, info):
 def choose_batch_size(size_px, *, device, memory_mb):
     """Frames that the network can see at once.
 
-    1000 bytes are counted for each pixel of a frame while it is in the network. ResNet-50 of
+    Beside the frames of a chunk (see `chunk_frames`), 1000 bytes are counted for each pixel of a
+    frame while it is in the network. ResNet-50 of
     stride 16 took 240 to 430 on a CPU with frames of 640 x 480 px, and 0.9 GB for itself and the
     libraries; HRNets and GPUs, which need more, were not measured. Where it is too much for a
     GPU, `track_pose_file` halves it.
@@ -162,7 +177,7 @@ def choose_batch_size(size_px, *, device, memory_mb):
     int
         1 to 8 on a CPU (where more is not faster), to 64 on a GPU.
     """
-    free_mb = memory_mb - FIXED_MB
+    free_mb = memory_mb - FIXED_MB - CHUNK_MB
     if device == "cuda":
         import torch
 
@@ -194,16 +209,31 @@ def read_frames(video, *, name):
         capture.release()
 
 
+def chunk_frames(info, batch_size):
+    """Frames of a video that are kept at once: full batches, in `CHUNK_MB` where they fit.
+
+    Parameters
+    ----------
+    info : sluice.video.video_info.VideoInfo
+    batch_size : int
+
+    Returns
+    -------
+    int
+    """
+    batch_mb = batch_size * info.height * info.width * 3 / 1e6
+    return batch_size * max(1, int(CHUNK_MB / batch_mb))
+
+
 def _track(video, info, config, snapshot, batch_size, device, name):
     """Points of all frames, float64 (n_frames, n_points, 3)."""
     frames = read_frames(video, name=name)
     track = make_tracker(config, snapshot, batch_size=batch_size, device=device)
-    pieces, n_found = [], 0
-    while True:
-        chunk = []
+    pieces, n_read = [], 0
+    while chunk := list(itertools.islice(frames, chunk_frames(info, batch_size))):
         while True:
             try:
-                piece = track(_keep(frames, chunk))
+                piece = track(chunk)
                 break
             except _memory_error():
                 if batch_size == 1:
@@ -215,25 +245,20 @@ def _track(video, info, config, snapshot, batch_size, device, name):
                 batch_size //= 2
                 logger.warning("the GPU's memory is full: %d frames at once", batch_size)
                 track = make_tracker(config, snapshot, batch_size=batch_size, device=device)
-        if not len(piece):
-            break
+        if len(piece) != len(chunk):
+            raise RuntimeError(
+                f"{name}: DeepLabCut gave {len(piece)} positions for {len(chunk)} frames"
+            )
         pieces.append(piece)
-        n_found += len(piece)
-        logger.info("%d of %d frames", n_found, info.n_frames)
-    if n_found != info.n_frames:
+        if n_read // LOG_FRAMES != (n_read + len(chunk)) // LOG_FRAMES:
+            logger.info("%d of %d frames", n_read + len(chunk), info.n_frames)
+        n_read += len(chunk)
+    if n_read != info.n_frames:
         raise InputError(
-            f"{name}: {video} has {n_found} frames that can be decoded, expected the "
+            f"{name}: {video} has {n_read} frames that can be decoded, expected the "
             f"{info.n_frames} that were written. Compress the video again."
         )
     return np.concatenate(pieces)
-
-
-def _keep(frames, chunk):
-    """Yield what `chunk` has, then further frames up to a chunk's length, which it keeps."""
-    yield from list(chunk)
-    for frame in itertools.islice(frames, CHUNK_FRAMES - len(chunk)):
-        chunk.append(frame)
-        yield frame
 
 
 def _memory_error():
@@ -288,20 +313,21 @@ def _checks(found, points, info, settings):
     distance_px = settings["jump_fraction"] * float(np.hypot(info.height, info.width))
     jumps = jump_fractions(found, likelihood_min=minimum, distance_px=distance_px)
     is_lost = likelihood.max(axis=0) < settings["lost_likelihood"]
-    lost = [p for p, one in zip(points, is_lost, strict=True) if one]
+    hidden = [p for p in points if p in settings["often_hidden"]]
+    lost = [p for p, one in zip(points, is_lost, strict=True) if one and p not in hidden]
+    lost_message = "none is lost"
+    if lost:
+        below = f"likelihood below {settings['lost_likelihood']:g} throughout"
+        lost_message = f"{below}: {', '.join(lost)}"
+    if hidden:
+        lost_message += f"; not judged: {', '.join(hidden)}"
     rows = [
         (
             "pose_jump_fraction",
             jumps.max(),
             f"steps longer than {distance_px:.0f} px; most: {points[jumps.argmax()]}",
         ),
-        (
-            "pose_lost_points",
-            len(lost),
-            f"likelihood below {settings['lost_likelihood']:g} throughout: {', '.join(lost)}"
-            if lost
-            else "none is lost",
-        ),
+        ("pose_lost_points", len(lost), lost_message),
     ]
     rows = [*_likelihood_rows(likelihood, points, settings), *rows]
     return [

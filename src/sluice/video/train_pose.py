@@ -21,11 +21,13 @@ from sluice.video.deeplabcut_project import (
 )
 from sluice.video.pose_labels import copy_labelled, forget_times, read_image, read_labels
 from sluice.video.pose_model import (
+    ScaledTransform,
     build_network,
     compare_weights,
     import_deeplabcut,
     load_weights,
     make_tracker,
+    save_image_scale,
     set_threads,
     sha256,
 )
@@ -34,6 +36,8 @@ from sluice.video.pose_training import OWN_NETWORKS, network_config, training_co
 logger = logging.getLogger(__name__)
 
 MIN_IMAGES = 2
+# Where DeepLabCut's configuration changes the size of images.
+RESIZES = ("data.train.resize", "data.inference.resize")
 
 
 def train_pose_file(
@@ -61,8 +65,9 @@ def train_pose_file(
     project : path
         Folder of the project or its ``config.yaml``.
     initial_weights : path or None
-        Snapshot of the same network. Layers that depend on the number of points are taken where
-        that is the same, and are random otherwise.
+        Snapshot of the same network, as it stands (see `find_weights` for one that settings
+        name). Layers that depend on the number of points are taken where that is the same, and
+        are random otherwise.
     project_out : path
         Folder; written. ``config.yaml`` and labelled images, DeepLabCut's files of the training
         set, and the one snapshot that is kept.
@@ -74,7 +79,7 @@ def train_pose_file(
         `mean_confident_error_px`. Pixels of the images as labelled.
     model_info : path
         json; written: task, scorer, date, points, net, snapshot (within `project_out`) and its
-        sha256, epochs, number of images, version of DeepLabCut.
+        sha256, epochs, image_scale, number of images, version of DeepLabCut.
     checks : path
         ``checks.json``; written.
     settings : dict
@@ -107,8 +112,9 @@ def train_pose_file(
     set_threads(threads)
     folder = Path(project_out).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    size = copy_labelled(source, labels, folder, train_fraction=len(train) / len(labels), name=name)
-    loader = _make_training_set(folder, train, test, size, settings, name)
+    part = len(train) / len(labels)
+    sizes = copy_labelled(source, labels, folder, train_fraction=part, name=name)
+    loader = _make_training_set(folder, train, test, sizes, settings, name)
     snapshot = _train(loader, initial_weights, settings, device, name)
     _make_movable(folder, loader.model_folder)
     forget_times(folder)
@@ -153,8 +159,10 @@ def split_images(n_images, test_fraction, seed, *, name):
     return np.sort(order[n_test:]), np.sort(order[:n_test])
 
 
-def _make_training_set(folder, train, test, size, settings, name):
+def _make_training_set(folder, train, test, sizes, settings, name):
     """Let DeepLabCut make its files, and describe the network; return its loader."""
+    described = training_config(sizes, settings, name)
+    _require_one_resize(settings, name)
     deeplabcut = import_deeplabcut()
     from deeplabcut.core.engine import Engine
     from deeplabcut.generate_training_dataset import create_training_dataset
@@ -170,9 +178,7 @@ def _make_training_set(folder, train, test, size, settings, name):
         engine=Engine.PYTORCH,
     )
     loader = deeplabcut.DLCLoader(folder / "config.yaml", trainset_index=0, shuffle=1)
-    loader.update_model_cfg(
-        training_config(size, settings) | network_config(loader.model_cfg, settings, name)
-    )
+    loader.update_model_cfg(described | network_config(loader.model_cfg, settings, name))
     try:
         loader.update_model_cfg(settings["pytorch_config"])
     except (ValueError, KeyError, AttributeError) as error:
@@ -182,6 +188,16 @@ def _make_training_set(folder, train, test, size, settings, name):
             "values as in that file, e.g. data.train.hist_eq: true."
         ) from None
     return loader
+
+
+def _require_one_resize(settings, name):
+    """Refuse a resize of DeepLabCut's beside `image_scale`, which takes its place."""
+    both = [k for k in settings["pytorch_config"] if k.startswith(RESIZES)]
+    if both and settings["image_scale"] < 1:
+        raise SettingsError(
+            f"{name}: pytorch_config of the settings has {', '.join(both)} beside image_scale "
+            f"{settings['image_scale']:g}, which makes images smaller itself. Set one of them only."
+        )
 
 
 def _train(loader, initial_weights, settings, device, name):
@@ -204,11 +220,25 @@ def _train(loader, initial_weights, settings, device, name):
             task=deeplabcut.Task.BOTTOM_UP,
             device=device,
             snapshot_path=first,
+            **_scaled_transforms(config, settings["image_scale"]),
         )
     *others, chosen = list_snapshots(loader.project_path)
     for path in others:
         path.unlink()
+    if settings["image_scale"] < 1:
+        save_image_scale(chosen, settings["image_scale"], name=name)
     return chosen
+
+
+def _scaled_transforms(config, image_scale):
+    """What DeepLabCut does to images instead of what its configuration says, if anything."""
+    if image_scale == 1:
+        return {}
+    data = config["data"]
+    return {
+        "transform": ScaledTransform(data["train"].to_dict(), image_scale),
+        "inference_transform": ScaledTransform(data["inference"].to_dict(), image_scale),
+    }
 
 
 def _fitting_weights(path, network, name):
@@ -321,6 +351,7 @@ def _save_info(path, project, snapshot, folder, settings, n_train, n_test):
         "snapshot": str(snapshot.relative_to(folder)),
         "snapshot_sha256": sha256(snapshot),
         "epochs": settings["epochs"],
+        "image_scale": settings["image_scale"],
         "n_train_images": n_train,
         "n_test_images": n_test,
         "deeplabcut": version("deeplabcut"),
