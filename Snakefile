@@ -36,11 +36,6 @@ include: "workflow/rules/export.smk"
 
 
 localrules:
-    all,
-    ephys,
-    lfp,
-    ophys,
-    video,
     describe_probes,
 
 

@@ -1,9 +1,8 @@
 """Wire rule `camera_times` to sluice.video.camera_times."""
 
-from sluice.video.camera_times import camera_times_file
-
 from sluice.job import job
 from sluice.session import Camera
+from sluice.video.camera_times import camera_times_file
 from sluice.video.video_info import load_video_info
 
 with job(snakemake) as step:

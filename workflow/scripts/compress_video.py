@@ -1,9 +1,8 @@
 """Wire rule `compress_video` to sluice.video.compress_video."""
 
-from sluice.video.compress_video import compress_video_file
-
 from sluice.job import job
 from sluice.session import Camera
+from sluice.video.compress_video import compress_video_file
 
 with job(snakemake) as step:
     compress_video_file(

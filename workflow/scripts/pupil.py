@@ -1,8 +1,7 @@
 """Wire rule `pupil` to sluice.video.pupil."""
 
-from sluice.video.pupil import pupil_file
-
 from sluice.job import job
+from sluice.video.pupil import pupil_file
 
 with job(snakemake) as step:
     pupil_file(

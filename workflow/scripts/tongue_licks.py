@@ -1,8 +1,7 @@
 """Wire rule `tongue_licks` to sluice.video.tongue_licks."""
 
-from sluice.video.tongue_licks import tongue_licks_file
-
 from sluice.job import job
+from sluice.video.tongue_licks import tongue_licks_file
 
 with job(snakemake) as step:
     cameras = step.params.cameras
