@@ -37,11 +37,8 @@ STEPS = {
     ],
     "finished_cameras": [
         "compress_video",
-        "camera_times",
         "track_pose",
-        "pupil",
         "motion_energy",
-        "camera_qc",
     ],
 }
 
