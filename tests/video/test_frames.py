@@ -52,21 +52,6 @@ def test_short_videos(tmp_path, n):
     np.testing.assert_array_equal(read_all(path, movie), movie)
 
 
-@pytest.mark.parametrize("region", [(3, 5, 31, 17), (0, 0, 61, 46), (60, 45, 1, 1)])
-def test_a_region_is_that_part_of_the_whole(grey, region):
-    path, movie = grey
-    x, y, width, height = region
-    found = read_all(path, movie, region=region)
-    np.testing.assert_array_equal(found, movie[:, y : y + height, x : x + width])
-
-
-@pytest.mark.parametrize("region", [(-1, 0, 5, 5), (0, 0, 62, 5), (60, 0, 2, 5), (0, 0, 5, 0)])
-def test_a_region_beyond_the_frame_is_refused(grey, region):
-    path, movie = grey
-    with pytest.raises(ValueError, match="not within 61 x 46 px"):
-        read_all(path, movie, region=region)
-
-
 @pytest.mark.parametrize("how", [LIMITED, FULL])
 def test_luma_comes_in_the_full_range(tmp_path, how):
     # with chroma of half the size no side is odd
@@ -77,16 +62,6 @@ def test_luma_comes_in_the_full_range(tmp_path, how):
     # 220 levels hold 256: an encoder and a decoder that round are off by 1 together
     assert np.abs(found.astype(int) - movie).max() <= 1
     assert (found[0, :, :30] == 0).all() and (found[0, :, 30:] == 255).all()
-    part = read_all(path, movie, region=(7, 3, 11, 5))
-    np.testing.assert_array_equal(part, found[:, 3:8, 7:18])
-
-
-def test_colours(tmp_path):
-    movie = np.random.default_rng(1).integers(0, 256, (3, 46, 61, 3), np.uint8)
-    path = write_video(tmp_path / "a.mkv", movie, pixels="gbrp")
-    np.testing.assert_array_equal(read_all(path, movie, colour=True), movie)
-    part = read_all(path, movie, colour=True, region=(3, 5, 31, 17))
-    np.testing.assert_array_equal(part, movie[:, 5:22, 3:34])
 
 
 def test_grey_of_colours_is_luma(tmp_path):

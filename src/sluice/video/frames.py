@@ -28,19 +28,8 @@ STREAM = re.compile(
 )
 
 
-def read_frames(
-    path,
-    *,
-    height,
-    width,
-    n_frames,
-    colour=False,
-    region=None,
-    chunk_frames=None,
-    threads=1,
-    name=None,
-):
-    """Decode all frames of a video, some at a time, in one pass.
+def read_frames(path, *, height, width, n_frames, chunk_frames=None, threads=1, name=None):
+    """Decode all frames of a video to grey, some at a time, in one pass.
 
     Each frame of the video is given once, whatever its time. Grey is the luma in the full range:
     the luma of most videos goes from 16 (black) to 235 (white), which becomes 0 to 255, rounded
@@ -56,10 +45,6 @@ def read_frames(
         Of the video (px).
     n_frames : int
         Frames it must have.
-    colour : bool
-        Red, green and blue instead of grey.
-    region : sequence of int, optional
-        x, y, width and height of the part that is wanted (px); ffmpeg cuts it out.
     chunk_frames : int, optional
         Frames at a time; by default as many as make 8 MB, one at least.
     threads : int
@@ -71,9 +56,8 @@ def read_frames(
     ------
     start : int
         Number of the first of these frames.
-    frames : uint8 array, shape (n, height, width), with colours (n, height, width, 3)
-        Of the region, where one is given. The array is used again for the next ones: copy what
-        is to be kept.
+    frames : uint8 array, shape (n, height, width)
+        The array is used again for the next ones: copy what is to be kept.
 
     Raises
     ------
@@ -81,19 +65,13 @@ def read_frames(
         The video cannot be decoded, or has another size or number of frames.
     """
     path, name = Path(path), name or Path(path).name
-    x, y, columns, rows = region or (0, 0, width, height)
-    if x < 0 or y < 0 or columns < 1 or rows < 1 or x + columns > width or y + rows > height:
-        raise ValueError(f"region {region} is not within {width} x {height} px")
     if n_frames < 1:
         raise ValueError(f"a video of {n_frames} frames has none to read")
-    shape = (rows, columns, 3) if colour else (rows, columns)
-    frame_bytes = int(np.prod(shape))
+    frame_bytes = height * width
     chunk_frames = min(chunk_frames or max(1, CHUNK_BYTES // frame_bytes), n_frames)
     pixels, is_full_range = _require_size(path, height, width, name)
-    command = _command(
-        path, pixels, is_full_range, colour, (x, y, columns, rows) if region else None, threads
-    )
-    buffer = np.empty((chunk_frames, *shape), np.uint8)
+    command = _command(path, pixels, is_full_range, threads)
+    buffer = np.empty((chunk_frames, height, width), np.uint8)
     with _decoder(command) as decoder:
         for start in range(0, n_frames, chunk_frames):
             frames = buffer[: n_frames - start]
@@ -189,22 +167,17 @@ def _require_size(path, height, width, name):
     return pixels, found["range"] == "pc" or pixels.startswith("yuvj")
 
 
-def _command(path, pixels, is_full_range, colour, region, threads):
+def _command(path, pixels, is_full_range, threads):
     """How ffmpeg is called."""
-    is_plane = not colour and LUMA_PLANE.fullmatch(pixels) is not None
-    wanted = "rgb24" if colour else "gray"
-    # the cut comes second: half as much chroma as luma cannot be cut at odd pixels
-    filters = ["extractplanes=y" if is_plane else f"scale=out_range=full,format={wanted}"]
-    if region is not None:
-        x, y, columns, rows = region
-        filters.append(f"crop=w={columns}:h={rows}:x={x}:y={y}:exact=1")
+    is_plane = LUMA_PLANE.fullmatch(pixels) is not None
+    filters = ["extractplanes=y" if is_plane else "scale=out_range=full,format=gray"]
     if is_plane and not is_full_range:
         filters.append("lut=c0='clip((val-16)*255/219+0.5,0,255)'")
     return [
         ffmpeg_exe(),
         *("-nostdin", "-loglevel", "error", "-threads", str(threads), "-i", file_url(path)),
         *("-map", "0:v:0", "-fps_mode", "passthrough", "-vf", ",".join(filters)),
-        *("-f", "rawvideo", "-pix_fmt", wanted, "pipe:1"),
+        *("-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"),
     ]
 
 
